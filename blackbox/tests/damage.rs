@@ -1,0 +1,167 @@
+//! Damaged ring files: the reader never panics, never shows a wrong event, and says what it found.
+
+#![cfg(not(loom))]
+#![allow(clippy::unwrap_used, reason = "what a test's helper can't have fails the test")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use ng_blackbox::read::{ReadError, RecordedEvent, Snapshot};
+use ng_blackbox::{Recorder, RecorderOptions};
+use ng_core::events::{Event, EventKind, Tier};
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+
+/// A directory of rings that a recorder left, with several laps in one of them.
+fn left_behind(dir: &Path) -> PathBuf {
+    let recorder = Recorder::create(RecorderOptions {
+        operation_events: 128,
+        sampled_events: 64,
+        rare_events: 64,
+        keep_on_exit: true,
+        ..RecorderOptions::new(dir)
+    })
+    .unwrap();
+    let mut lane = recorder.open_lane("maker");
+    for n in 0..333 {
+        lane.record(Event::operation(EventKind::TOKENS_CREATED, n << 24, n));
+        lane.record(Event { tier: Tier::Sampled, ..Event::operation(EventKind::OPERATION, n, n) });
+        if n % 4 == 0 {
+            lane.record_with_note(Event::rare(EventKind::QUOTA_EXCEEDED, n, 7), &format!("the {n}th"));
+        }
+    }
+    recorder.path().to_owned()
+}
+
+/// What of an event may never be wrong; its time may, when a clock pair is damaged.
+fn content(event: &RecordedEvent) -> (Tier, u64, u16, u64, u64, &str) {
+    (event.tier, event.sequence, event.kind, event.a, event.b, &event.note)
+}
+
+fn ring_file(directory: &Path) -> PathBuf {
+    directory.join("ring-000001.ring")
+}
+
+fn of_the_lane(snapshot: &Snapshot) -> Vec<&RecordedEvent> {
+    let ring = snapshot.rings.iter().position(|ring| ring.file.starts_with("ring-"));
+    snapshot.events.iter().filter(|event| Some(event.ring) == ring).collect()
+}
+
+#[test]
+fn any_damaged_byte_shows_no_wrong_event() {
+    let dir = tempfile::tempdir().unwrap();
+    let directory = left_behind(dir.path());
+    let file = ring_file(&directory);
+    let sound = fs::read(&file).unwrap();
+    let whole = Snapshot::open(&directory).unwrap();
+    let whole: Vec<_> = of_the_lane(&whole).into_iter().map(content).collect();
+    let mut runner = TestRunner::new(Config { cases: 400, failure_persistence: None, ..Config::default() });
+    // Half of the cases in the live page and in the tiers, where damage can do most.
+    let at = prop_oneof![0..sound.len(), 8_192usize..8_960, 12_288usize..18_000];
+    runner
+        .run(&(at, 1u8..), |(at, change)| {
+            let mut damaged = sound.clone();
+            damaged[at] ^= change;
+            fs::write(&file, &damaged).unwrap();
+            let snapshot = Snapshot::open(&directory).unwrap();
+            let events = of_the_lane(&snapshot);
+            for event in &events {
+                prop_assert!(whole.contains(&content(event)), "byte {}: wrong event {:?}", at, event);
+            }
+            // One byte costs one record, or the lap's end that a damaged head hides.
+            prop_assert!(events.len() + 32 >= whole.len(), "byte {}: {} left", at, events.len());
+            drop(snapshot.to_json(10));
+            snapshot.write_text(&mut Vec::new(), 10).unwrap();
+            Ok(())
+        })
+        .unwrap();
+}
+
+#[test]
+fn any_number_of_damaged_bytes_and_any_length_is_no_panic() {
+    let dir = tempfile::tempdir().unwrap();
+    let directory = left_behind(dir.path());
+    let file = ring_file(&directory);
+    let sound = fs::read(&file).unwrap();
+    let mut runner = TestRunner::new(Config { cases: 150, failure_persistence: None, ..Config::default() });
+    let damage = prop::collection::vec((0..sound.len(), any::<u8>()), 0..2_000);
+    runner
+        .run(&(damage, 0..=sound.len()), |(damage, length)| {
+            let mut damaged = sound.clone();
+            for (at, byte) in damage {
+                damaged[at] = byte;
+            }
+            damaged.truncate(length);
+            fs::write(&file, &damaged).unwrap();
+            let snapshot = Snapshot::open(&directory).unwrap();
+            drop(snapshot.to_json(usize::MAX));
+            Ok(())
+        })
+        .unwrap();
+}
+
+#[test]
+fn a_damaged_record_is_counted_and_the_others_are_shown() {
+    let dir = tempfile::tempdir().unwrap();
+    let directory = left_behind(dir.path());
+    let file = ring_file(&directory);
+    let mut bytes = fs::read(&file).unwrap();
+    // Record 320 is in the first block of slots, behind four anchors of 16 bytes.
+    bytes[12_288 + 64 + (320 % 128) * 32 + 3] ^= 1;
+    fs::write(&file, &bytes).unwrap();
+    let snapshot = Snapshot::open(&directory).unwrap();
+    let tier = &snapshot.rings[1].tiers[0];
+    assert_eq!((tier.recorded, tier.torn, tier.shown), (333, 1, 333 - 224 - 1));
+    assert!(of_the_lane(&snapshot).iter().all(|e| e.tier != Tier::Operation || e.sequence != 320));
+}
+
+#[test]
+fn a_damaged_header_is_replaced_by_its_copy_and_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let directory = left_behind(dir.path());
+    let file = ring_file(&directory);
+    let mut bytes = fs::read(&file).unwrap();
+    bytes[..64].fill(0xee);
+    fs::write(&file, &bytes).unwrap();
+    let snapshot = Snapshot::open(&directory).unwrap();
+    assert_eq!(snapshot.rings[1].thread, "maker");
+    assert!(snapshot.rings[1].damage[0].contains("header at byte 0"), "{:?}", snapshot.rings[1].damage);
+    let end = bytes.len() - 64;
+    bytes[end - 8_000..].fill(0);
+    fs::write(&file, &bytes).unwrap();
+    let snapshot = Snapshot::open(&directory).unwrap();
+    assert_eq!(snapshot.rings.len(), 1, "the shared ring is still there");
+    assert!(snapshot.unreadable[0].starts_with("ring-000001.ring: no header"), "{:?}", snapshot.unreadable);
+}
+
+#[test]
+fn a_damaged_head_is_told_by_the_anchors() {
+    let dir = tempfile::tempdir().unwrap();
+    let directory = left_behind(dir.path());
+    let file = ring_file(&directory);
+    let sound = fs::read(&file).unwrap();
+    for head in [0u64, 256, 999, 1 << 40, u64::MAX] {
+        let mut bytes = sound.clone();
+        bytes[8_192 + 64..8_192 + 72].copy_from_slice(&head.to_le_bytes());
+        fs::write(&file, &bytes).unwrap();
+        let ring = &Snapshot::open(&directory).unwrap().rings[1];
+        assert_eq!((ring.tiers[0].recorded, ring.tiers[0].torn), (333, 0), "head {head}");
+        assert!(ring.damage[0].contains(&head.to_string()), "{:?}", ring.damage);
+    }
+}
+
+#[test]
+fn files_that_are_no_rings_are_named_and_cost_nothing_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let directory = left_behind(dir.path());
+    fs::write(directory.join("empty.ring"), "").unwrap();
+    fs::write(directory.join("foreign.ring"), vec![b'x'; 100_000]).unwrap();
+    fs::create_dir(directory.join("directory.ring")).unwrap();
+    let snapshot = Snapshot::open(&directory).unwrap();
+    assert_eq!((snapshot.rings.len(), snapshot.unreadable.len()), (2, 3), "{:?}", snapshot.unreadable);
+    let only = tempfile::tempdir().unwrap();
+    fs::write(only.path().join("x.ring"), "").unwrap();
+    let snapshot = Snapshot::open(only.path()).unwrap();
+    assert!(snapshot.process.is_none() && snapshot.unreadable.len() == 1);
+    assert!(!matches!(Snapshot::open(only.path()), Err(ReadError::NoRings { .. })));
+}

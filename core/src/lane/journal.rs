@@ -1,0 +1,150 @@
+//! A lane's dealings with the log: which token is due, what its record is, and what happens when
+//! the log does not take it.
+
+use super::due::Due;
+use crate::records::{TOKEN_AGAIN, TOKEN_DELETED, TOKEN_FIRST, encode_again, encode_deleted};
+use crate::token::{TOKEN_BYTES, Token, TokenId};
+use crate::wal::{AppendError, Ticket, WalLane};
+use zerocopy::IntoBytes;
+
+/// What a lane does with an operation when the log stands still for good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnLogFailure {
+    /// Refuses it: nothing happens that is not logged.
+    #[default]
+    Stop,
+    /// Lets it pass, and counts it as unlogged.
+    Continue,
+}
+
+#[derive(Debug)]
+pub(super) struct Journal {
+    due: Due,
+    on_failure: OnLogFailure,
+    pub(super) last: Ticket,
+    /// Since they were last counted.
+    pub(super) logged: u64,
+    pub(super) unlogged: u64,
+}
+
+impl Journal {
+    pub(super) const fn new(every: u64, on_failure: OnLogFailure) -> Self {
+        let last = Ticket(0);
+        Self { due: Due::new(every), on_failure, last, logged: 0, unlogged: 0 }
+    }
+
+    /// Logs what is due of `n` tokens in a row that get `generation`. `Err((i, why))` if the
+    /// `i`-th was not taken: those before it are logged.
+    #[inline]
+    pub(super) fn created<W: WalLane>(
+        &mut self,
+        wal: &mut W,
+        tokens: &[Token],
+        generation: u32,
+    ) -> Result<(), (usize, AppendError)> {
+        if !self.due.is_every() {
+            return self.created_sparsely(wal, tokens, generation);
+        }
+        let mut at = 0;
+        while at < tokens.len() {
+            let (taken, failure) = append_created(wal, &tokens[at..], generation, &mut self.last);
+            self.logged += taken as u64;
+            at += taken;
+            let Some(why) = failure else { break };
+            if !self.passes(&why) {
+                return Err((at, why));
+            }
+            at += 1;
+        }
+        Ok(())
+    }
+
+    /// Passes over `n` tokens if none of them is due.
+    #[inline(always)]
+    pub(super) fn skip(&mut self, n: u32) -> bool {
+        self.due.skip(n)
+    }
+
+    #[cold]
+    fn created_sparsely<W: WalLane>(
+        &mut self,
+        wal: &mut W,
+        tokens: &[Token],
+        generation: u32,
+    ) -> Result<(), (usize, AppendError)> {
+        for (i, token) in tokens.iter().enumerate() {
+            if !self.due.next() {
+                continue;
+            }
+            let (taken, failure) =
+                append_created(wal, std::slice::from_ref(token), generation, &mut self.last);
+            self.logged += taken as u64;
+            if let Some(why) = failure
+                && !self.passes(&why)
+            {
+                return Err((i, why));
+            }
+        }
+        Ok(())
+    }
+
+    /// Logs a deletion; deletions are always due.
+    pub(super) fn deleted<W: WalLane>(
+        &mut self,
+        wal: &mut W,
+        id: TokenId,
+        generation: u32,
+    ) -> Result<(), AppendError> {
+        match wal.append(TOKEN_DELETED, &encode_deleted(id, generation)) {
+            Ok(ticket) => {
+                self.last = ticket;
+                self.logged += 1;
+                Ok(())
+            }
+            Err(why) if self.passes(&why) => Ok(()),
+            Err(why) => Err(why),
+        }
+    }
+
+    /// Whether an operation goes on without its record.
+    #[cold]
+    fn passes(&mut self, why: &AppendError) -> bool {
+        let passes = match why {
+            // The log's own policy let the record go, and will say so in the log.
+            AppendError::Dropped { .. } => true,
+            AppendError::Poisoned(_) => self.on_failure == OnLogFailure::Continue,
+            _ => false,
+        };
+        self.unlogged += u64::from(passes);
+        passes
+    }
+}
+
+#[inline]
+fn append_created<W: WalLane>(
+    wal: &mut W,
+    tokens: &[Token],
+    generation: u32,
+    last: &mut Ticket,
+) -> (usize, Option<AppendError>) {
+    if generation == 1 {
+        match wal.append_run(TOKEN_FIRST, TOKEN_BYTES, tokens.as_bytes()) {
+            Ok(ticket) => {
+                *last = ticket;
+                (tokens.len(), None)
+            }
+            Err(error) => {
+                *last = error.ticket.unwrap_or(*last);
+                (error.appended, Some(error.source))
+            }
+        }
+    } else {
+        for (i, token) in tokens.iter().enumerate() {
+            match wal.append(TOKEN_AGAIN, &encode_again(token, generation)) {
+                Ok(ticket) => *last = ticket,
+                Err(why) => return (i, Some(why)),
+            }
+        }
+        (tokens.len(), None)
+    }
+}

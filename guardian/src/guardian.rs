@@ -1,0 +1,150 @@
+//! The shared side: starts the guardian, opens lanes, changes limits and constitution while
+//! lanes run, and reports. Nothing here is on the hot path.
+
+use crate::constitution::{Constitution, ConstitutionError};
+use crate::error::GuardianError;
+use crate::lane::GuardianLane;
+use crate::memory::MemoryReport;
+use crate::options::GuardianOptions;
+use crate::quota::{Limits, bytes_of};
+use crate::report::GuardianReport;
+use crate::shared::{Shared, lock};
+use crate::watcher;
+use ng_core::admission::{Admission, AdmissionLane, AdmissionStats, Reclaim};
+use std::fmt;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
+use std::thread::JoinHandle;
+
+/// An exact admission with its own thread. Dropping it ends the thread; lanes that are still
+/// open go on being exact, but nothing cleans up or watches the memory any more.
+///
+/// ```
+/// use ng_core::admission::{Admission, AdmissionLane};
+/// use ng_guardian::{Guardian, GuardianOptions, Limits};
+///
+/// let limits = Limits { max_tokens: 100, ..Limits::default() };
+/// let guardian = Guardian::start(GuardianOptions { limits, ..GuardianOptions::default() })?;
+/// let mut lane = guardian.open_lane("importer");
+/// assert!(lane.admit(100).is_ok());
+/// let refusal = lane.admit(1).unwrap_err();
+/// assert_eq!((refusal.quota, refusal.used, refusal.limit), ("tokens", 100, 100));
+/// assert_eq!(refusal.top, [("importer".to_owned(), 100)]);
+/// lane.release(1);
+/// assert!(lane.admit(1).is_ok());
+/// assert_eq!(guardian.stats().used, 100);
+/// # Ok::<(), ng_guardian::GuardianError>(())
+/// ```
+pub struct Guardian {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Guardian {
+    /// Checks the options, and starts the thread.
+    ///
+    /// # Errors
+    /// [`GuardianError`]; nothing was started then.
+    pub fn start(options: GuardianOptions) -> Result<Self, GuardianError> {
+        options.validate()?;
+        let shared = Arc::new(Shared::new(&options)?);
+        let thread = watcher::start(&shared, &options).map_err(GuardianError::NoThread)?;
+        Ok(Self { shared, thread: Some(thread) })
+    }
+
+    /// A new lane, for one thread. `name` is how refusals call this holder. It takes nothing
+    /// until its first use.
+    #[must_use]
+    pub fn open_lane(&self, name: &str) -> GuardianLane {
+        GuardianLane::new(Arc::clone(&self.shared), name)
+    }
+
+    /// The quotas in force.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        self.shared.limits()
+    }
+
+    /// Changes the quotas while lanes run. Below what is in use, nothing is admitted until use
+    /// has sunk; nothing is taken away.
+    ///
+    /// # Errors
+    /// [`GuardianError::TooSmall`]; the quotas stay as they were then.
+    pub fn set_limits(&self, limits: Limits) -> Result<(), GuardianError> {
+        limits.validate()?;
+        self.shared.set_limits(limits);
+        Ok(())
+    }
+
+    /// The constitution in force.
+    #[must_use]
+    pub fn constitution(&self) -> Constitution {
+        self.shared.constitution()
+    }
+
+    /// Puts a constitution of a higher version in force. Lanes see it at their next
+    /// [`AdmissionLane::refresh`], which they call once per batch.
+    ///
+    /// # Errors
+    /// [`ConstitutionError`]; the one before stays in force then.
+    pub fn set_constitution(&self, constitution: Constitution) -> Result<(), ConstitutionError> {
+        self.shared.set_constitution(constitution)
+    }
+
+    /// Counted memory beside the process's real memory as last read; `None` where the operating
+    /// system does not tell (anything but Linux with `/proc`).
+    #[must_use]
+    pub fn memory(&self) -> Option<MemoryReport> {
+        self.shared.readings.report(bytes_of(self.shared.pool.level().used))
+    }
+
+    /// Marks crossed, cleanups, refusals told.
+    #[must_use]
+    pub fn report(&self) -> GuardianReport {
+        *lock(&self.shared.report)
+    }
+}
+
+impl Admission for Guardian {
+    fn lane(&self, name: &str) -> Box<dyn AdmissionLane> {
+        Box::new(self.open_lane(name))
+    }
+
+    fn set_reclaim(&self, reclaim: Weak<dyn Reclaim>) {
+        self.shared.set_reclaim(reclaim);
+    }
+
+    fn stats(&self) -> AdmissionStats {
+        let level = self.shared.pool.level();
+        let report = self.report();
+        AdmissionStats {
+            used: level.used,
+            limit: level.limit,
+            refused: level.refused,
+            violations: self.shared.violations.sum(),
+            cleanups: report.cleanups,
+            freed: report.freed,
+            resident_bytes: self.shared.readings.resident(),
+        }
+    }
+}
+
+impl fmt::Debug for Guardian {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Guardian").field("limits", &self.limits()).field("stats", &self.stats()).finish()
+    }
+}
+
+impl Drop for Guardian {
+    fn drop(&mut self) {
+        self.shared.stop.store(true, Ordering::Release);
+        self.shared.wake();
+        let Some(thread) = self.thread.take() else { return };
+        // A reclaim may have owned this guardian, and end on the guardian's own thread.
+        if thread.thread().id() != std::thread::current().id() {
+            // The thread catches what others' code throws; if it panicked all the same, the
+            // panic hook has told, and there is nothing left to stop.
+            let _ = thread.join();
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! Stealable leases: an exact limit on a counted resource, shared by threads that hardly ever
+//! meet. It knows nothing of tokens, marks or memory: any quota can be built on it.
+//!
+//! A [`LeasePool`] holds the limit; each thread's [`Lease`] holds a *ceiling* up to which it may
+//! take without asking. Three facts make it exact, and each is kept by one writer:
+//!
+//! 1. the ceilings, what ended leases left in use, and the pool's free units add up to the limit
+//!    (all of it under the pool's lock);
+//! 2. no lease's `spent` rises above its ceiling (its owner looks before it takes);
+//! 3. so what is in use, the sum of all `spent`, never passes the limit.
+//!
+//! And no one is refused while anyone holds unused room: a refill that finds too little in the
+//! pool *recalls* the others' leases. The ceiling of each is replaced with one that nothing fits
+//! under, then `fence::heavy` and a wait until no owner is between its look and its take; now
+//! `spent` can only sink, and what lies between it and the old ceiling goes back to the pool.
+//! A recalled lease stays recalled until its owner comes for more, so a storm of refusals at the
+//! limit recalls once and then only reads.
+//!
+//! A lease may release what another took: its `spent` is then below zero, and nothing changes in
+//! the above.
+
+#[cfg(all(test, loom))]
+mod model;
+mod owner;
+mod pool;
+#[cfg(all(test, not(loom)))]
+mod tests;
+mod words;
+
+pub(crate) use owner::Lease;
+pub(crate) use pool::{LeasePool, Shortfall};

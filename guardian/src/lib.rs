@@ -1,0 +1,38 @@
+//! The guardian: an exact quota at half a nanosecond, marks at which a cleanup frees tokens, the
+//! process's real memory, and the bounds that the constitution sets.
+//!
+//! | idea | modules |
+//! |---|---|
+//! | an exact limit, shared by threads that hardly meet | `lease` |
+//! | the two sides of the contract | `guardian`, `lane`, `shared` |
+//! | tokens and bytes, the bounds on a token | `quota`, `constitution` |
+//! | the guardian's own thread, and what it looks at | `watcher`, `marks`, `memory`, `news` |
+//! | what it is told and what it tells | `options`, `error`, `report`, `tally` |
+
+// Helpers of tests count as production code to clippy where `cfg(test)` is not all that gates them.
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test that can't go on fails"))]
+
+mod constitution;
+mod error;
+mod guardian;
+mod lane;
+mod lease;
+mod marks;
+mod memory;
+mod news;
+mod options;
+mod quota;
+mod report;
+mod shared;
+mod sync;
+mod tally;
+mod watcher;
+
+pub use constitution::{Constitution, ConstitutionError};
+pub use error::GuardianError;
+pub use guardian::Guardian;
+pub use lane::GuardianLane;
+pub use memory::MemoryReport;
+pub use options::{GuardianOptions, Mark, MarkCrossed, MarkHook};
+pub use quota::Limits;
+pub use report::{CleanupReport, GuardianReport};

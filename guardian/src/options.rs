@@ -1,0 +1,189 @@
+//! What a guardian is told at its start, and what of it contradicts itself.
+
+use crate::constitution::Constitution;
+use crate::error::GuardianError;
+use crate::marks::MarkFractions;
+use crate::quota::Limits;
+use ng_core::events::EventRecorder;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A mark of the quota.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Mark {
+    /// [`GuardianOptions::soft_mark`]: a warning.
+    Soft,
+    /// [`GuardianOptions::cleanup_mark`]: a cleanup follows.
+    Cleanup,
+}
+
+/// A mark was crossed upwards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MarkCrossed {
+    /// Which.
+    pub mark: Mark,
+    /// Tokens in use.
+    pub used: u64,
+    /// The limit, in tokens.
+    pub limit: u64,
+}
+
+/// Called on the guardian's thread when a mark is crossed. It should be short: the memory is not
+/// watched meanwhile.
+pub type MarkHook = Arc<dyn Fn(MarkCrossed) + Send + Sync>;
+
+/// How a guardian guards. All fractions are of the limit in force.
+#[derive(Clone)]
+pub struct GuardianOptions {
+    /// The quotas; the tighter one is the limit. Default 10,000,000 tokens and 1,000,000,000
+    /// bytes.
+    pub limits: Limits,
+    /// The mark that warns, above 0. Default 0.80.
+    pub soft_mark: f64,
+    /// The mark that starts a cleanup, above the soft mark and at most 1. Default 0.95.
+    pub cleanup_mark: f64,
+    /// How far use must sink below a mark before that can be crossed again; above 0 and below
+    /// the soft mark. Default 0.05.
+    pub rearm: f64,
+    /// What a cleanup brings use down to; below the cleanup mark. Default 0.80.
+    pub cleanup_target: f64,
+    /// The most tokens that a lane takes at a time without asking again, at least 1. Default
+    /// 1,024.
+    pub max_lease: u64,
+    /// How often the process's memory is read and the marks are looked at, above 0. Default
+    /// 100 ms. (A mark crossed by a lane that asks for a new lease is seen at once.)
+    pub memory_interval: Duration,
+    /// The bounds on a token.
+    pub constitution: Constitution,
+    /// Hears of refusals (at most one event per `memory_interval`), cleanups and constitutions.
+    pub events: Option<Arc<dyn EventRecorder>>,
+    /// Hears of marks.
+    pub on_mark: Option<MarkHook>,
+}
+
+impl Default for GuardianOptions {
+    fn default() -> Self {
+        Self {
+            limits: Limits::default(),
+            soft_mark: 0.80,
+            cleanup_mark: 0.95,
+            rearm: 0.05,
+            cleanup_target: 0.80,
+            max_lease: 1_024,
+            memory_interval: Duration::from_millis(100),
+            constitution: Constitution::default(),
+            events: None,
+            on_mark: None,
+        }
+    }
+}
+
+impl fmt::Debug for GuardianOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GuardianOptions")
+            .field("limits", &self.limits)
+            .field("soft_mark", &self.soft_mark)
+            .field("cleanup_mark", &self.cleanup_mark)
+            .field("rearm", &self.rearm)
+            .field("cleanup_target", &self.cleanup_target)
+            .field("max_lease", &self.max_lease)
+            .field("memory_interval", &self.memory_interval)
+            .field("constitution", &self.constitution)
+            .field("events", &self.events.is_some())
+            .field("on_mark", &self.on_mark.is_some())
+            .finish()
+    }
+}
+
+impl GuardianOptions {
+    /// Whether they make sense together.
+    ///
+    /// # Errors
+    /// The first [`GuardianError`] found, apart from those of the constitution.
+    pub fn validate(&self) -> Result<(), GuardianError> {
+        self.limits.validate()?;
+        let fractions = [
+            ("soft_mark", self.soft_mark),
+            ("cleanup_mark", self.cleanup_mark),
+            ("rearm", self.rearm),
+            ("cleanup_target", self.cleanup_target),
+        ];
+        for (option, given) in fractions {
+            if !(given > 0.0 && given <= 1.0) {
+                return Err(GuardianError::NoFraction { option, given });
+            }
+        }
+        let soft = ("soft_mark", self.soft_mark);
+        let cleanup = ("cleanup_mark", self.cleanup_mark);
+        below(soft, cleanup, "the warning comes before the cleanup, such as 0.80 and 0.95")?;
+        below(
+            ("cleanup_target", self.cleanup_target),
+            cleanup,
+            "a cleanup must free something, such as 0.80",
+        )?;
+        below(("rearm", self.rearm), soft, "use could never sink that far, write such as 0.05")?;
+        if self.max_lease == 0 {
+            let why = "would make every token ask for the lock";
+            return Err(GuardianError::TooSmall { option: "max_lease", given: 0, why, least: 1 });
+        }
+        if self.memory_interval.is_zero() {
+            return Err(GuardianError::NoInterval);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn marks(&self) -> MarkFractions {
+        MarkFractions {
+            soft: self.soft_mark,
+            cleanup: self.cleanup_mark,
+            rearm: self.rearm,
+            target: self.cleanup_target,
+        }
+    }
+}
+
+fn below(
+    (lower, lower_given): (&'static str, f64),
+    (upper, upper_given): (&'static str, f64),
+    advice: &'static str,
+) -> Result<(), GuardianError> {
+    if lower_given < upper_given {
+        return Ok(());
+    }
+    Err(GuardianError::OutOfOrder { lower, lower_given, upper, upper_given, advice })
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    fn fault(change: impl FnOnce(&mut GuardianOptions)) -> String {
+        let mut options = GuardianOptions::default();
+        change(&mut options);
+        options.validate().unwrap_err().to_string()
+    }
+
+    #[test]
+    fn the_defaults_make_sense() {
+        GuardianOptions::default().validate().unwrap();
+    }
+
+    #[test]
+    fn each_bad_option_is_named_with_what_to_write() {
+        assert_eq!(
+            fault(|o| o.soft_mark = f64::NAN),
+            "guardian.soft_mark = NaN is no fraction of the limit: write a number above 0 and at most 1"
+        );
+        assert!(fault(|o| o.cleanup_mark = 1.5).contains("guardian.cleanup_mark = 1.5"));
+        assert!(fault(|o| o.rearm = 0.0).contains("guardian.rearm = 0"));
+        assert!(fault(|o| o.cleanup_target = -0.1).contains("guardian.cleanup_target = -0.1"));
+        assert!(fault(|o| o.soft_mark = 0.95).contains("is not below guardian.cleanup_mark = 0.95"));
+        assert!(fault(|o| o.cleanup_target = 0.99).contains("guardian.cleanup_target = 0.99 is not below"));
+        assert!(fault(|o| o.rearm = 0.9).contains("guardian.rearm = 0.9 is not below"));
+        assert!(fault(|o| o.limits.max_tokens = 0).contains("guardian.max_tokens = 0 admits no token"));
+        assert!(fault(|o| o.limits.max_memory_bytes = 63).contains("write 64 or more"));
+        assert!(fault(|o| o.max_lease = 0).contains("guardian.max_lease = 0"));
+        assert!(fault(|o| o.memory_interval = Duration::ZERO).contains("guardian.memory_interval = 0"));
+    }
+}

@@ -1,0 +1,38 @@
+//! What a guardian tells of its marks and cleanups.
+
+use std::time::Duration;
+
+/// How one cleanup went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CleanupReport {
+    /// Tokens that it was asked to free.
+    pub asked: u64,
+    /// Tokens that the [`Reclaim`](ng_core::admission::Reclaim) says it freed.
+    pub freed: u64,
+    /// Tokens in use before.
+    pub used_before: u64,
+    /// Tokens in use after; those that lanes admitted meanwhile count. Whether the cleanup was
+    /// enough is judged by this, not by what it says of itself.
+    pub used_after: u64,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// Counts of the guardian's thread since it started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct GuardianReport {
+    /// How often the soft mark was crossed.
+    pub soft_crossings: u64,
+    /// How often a cleanup was due, whether or not there was something to call.
+    pub cleanups_due: u64,
+    /// Cleanups that were called.
+    pub cleanups: u64,
+    /// Tokens that cleanups freed.
+    pub freed: u64,
+    /// Requests refused. (The stats count the tokens that these asked for.)
+    pub refusals: u64,
+    /// Panics of a reclaim, a mark hook or an event recorder that were caught.
+    pub panics: u64,
+    /// The last cleanup.
+    pub last_cleanup: Option<CleanupReport>,
+}

@@ -1,0 +1,171 @@
+//! What lanes, the guardian and its thread share. It decides nothing on its own.
+
+use crate::constitution::{Bounds, Constitution, ConstitutionError};
+use crate::lease::{LeasePool, Shortfall};
+use crate::memory::Readings;
+use crate::news::News;
+use crate::options::{GuardianOptions, MarkHook};
+use crate::quota::Limits;
+use crate::report::{CleanupReport, GuardianReport};
+use crate::tally::Tally;
+use ng_core::admission::{Reclaim, Refusal};
+use ng_core::events::{Event, EventKind, EventRecorder};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::thread::Thread;
+
+/// Why no cleanup helps just now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Obstacle {
+    None,
+    Running,
+    NothingSet,
+    TooLittle,
+    Panicked,
+}
+
+impl Obstacle {
+    const REASONS: [Option<&'static str>; 5] = [
+        None,
+        Some("a cleanup is running"),
+        Some("nothing is set that could free tokens"),
+        Some("the last cleanup could not free enough"),
+        Some("the last cleanup panicked"),
+    ];
+}
+
+pub(crate) struct Shared {
+    pub(crate) pool: Arc<LeasePool>,
+    pub(crate) violations: Arc<Tally>,
+    pub(crate) readings: Readings,
+    pub(crate) news: News,
+    pub(crate) events: Option<Arc<dyn EventRecorder>>,
+    pub(crate) on_mark: Option<MarkHook>,
+    pub(crate) report: Mutex<GuardianReport>,
+    pub(crate) stop: AtomicBool,
+    /// What frees, or what it frees for, has changed since the thread last looked.
+    pub(crate) cleanup_changed: AtomicBool,
+    pub(crate) thread: OnceLock<Thread>,
+    limits: Mutex<Limits>,
+    law: Mutex<Law>,
+    generation: AtomicU64,
+    reclaim: Mutex<Option<Weak<dyn Reclaim>>>,
+    obstacle: AtomicU8,
+}
+
+struct Law {
+    constitution: Constitution,
+    bounds: Bounds,
+}
+
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Shared {
+    pub(crate) fn new(options: &GuardianOptions) -> Result<Self, ConstitutionError> {
+        let bounds = Bounds::new(&options.constitution)?;
+        Ok(Self {
+            pool: LeasePool::new(options.limits.tokens(), options.max_lease),
+            violations: Arc::default(),
+            readings: Readings::default(),
+            news: News::default(),
+            events: options.events.clone(),
+            on_mark: options.on_mark.clone(),
+            report: Mutex::default(),
+            stop: AtomicBool::new(false),
+            cleanup_changed: AtomicBool::new(false),
+            thread: OnceLock::new(),
+            limits: Mutex::new(options.limits),
+            law: Mutex::new(Law { constitution: options.constitution.clone(), bounds }),
+            generation: AtomicU64::new(0),
+            reclaim: Mutex::new(None),
+            obstacle: AtomicU8::new(Obstacle::None as u8),
+        })
+    }
+
+    /// Lets the guardian's thread look now instead of at its next turn.
+    pub(crate) fn wake(&self) {
+        if let Some(thread) = self.thread.get() {
+            thread.unpark();
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Relaxed)
+    }
+
+    /// The bounds in force, with the generation that they belong to.
+    pub(crate) fn bounds(&self) -> (Bounds, u64) {
+        let law = lock(&self.law);
+        (law.bounds.clone(), self.generation())
+    }
+
+    pub(crate) fn constitution(&self) -> Constitution {
+        lock(&self.law).constitution.clone()
+    }
+
+    pub(crate) fn set_constitution(&self, constitution: Constitution) -> Result<(), ConstitutionError> {
+        let bounds = Bounds::new(&constitution)?;
+        let mut law = lock(&self.law);
+        let (given, current) = (constitution.version, law.constitution.version);
+        if given <= current {
+            return Err(ConstitutionError::VersionNotAbove { given, current });
+        }
+        *law = Law { constitution, bounds };
+        // Within the lock, so that a lane which sees the new number reads the new bounds.
+        self.generation.fetch_add(1, Ordering::Relaxed);
+        drop(law);
+        if let Some(events) = &self.events {
+            events.record_rare(Event::rare(EventKind::CONSTITUTION, given, current), "");
+        }
+        Ok(())
+    }
+
+    pub(crate) fn limits(&self) -> Limits {
+        *lock(&self.limits)
+    }
+
+    pub(crate) fn set_limits(&self, limits: Limits) {
+        let mut current = lock(&self.limits);
+        *current = limits;
+        self.pool.set_limit(limits.tokens());
+        drop(current);
+        self.cleanup_changed.store(true, Ordering::Release);
+        self.wake();
+    }
+
+    pub(crate) fn set_reclaim(&self, reclaim: Weak<dyn Reclaim>) {
+        *lock(&self.reclaim) = Some(reclaim);
+        self.cleanup_changed.store(true, Ordering::Release);
+        self.wake();
+    }
+
+    pub(crate) fn reclaim(&self) -> Option<Arc<dyn Reclaim>> {
+        lock(&self.reclaim).as_ref().and_then(Weak::upgrade)
+    }
+
+    pub(crate) fn set_obstacle(&self, obstacle: Obstacle) {
+        self.obstacle.store(obstacle as u8, Ordering::Relaxed);
+    }
+
+    /// Counts a refusal, and makes what the caller is told.
+    pub(crate) fn refuse(&self, asked: u64, shortfall: &Shortfall) -> Refusal {
+        let first = self.news.add(asked, shortfall.level.limit);
+        if first || shortfall.alarm {
+            self.wake();
+        }
+        let obstacle = usize::from(self.obstacle.load(Ordering::Relaxed));
+        let reason = Obstacle::REASONS.get(obstacle).copied().flatten();
+        self.limits().refusal(asked, shortfall, reason)
+    }
+
+    pub(crate) fn note_cleanup(&self, cleanup: CleanupReport) {
+        let mut report = lock(&self.report);
+        report.cleanups += 1;
+        report.freed += cleanup.freed;
+        report.last_cleanup = Some(cleanup);
+    }
+}

@@ -1,0 +1,162 @@
+//! The guardian's own thread, `ng-guardian`: reads the process's memory, looks at the marks, runs
+//! one cleanup at a time and tells of refusals. Lanes never wait for it, and it holds no lock
+//! while it calls what others wrote.
+
+use crate::marks::{Marks, Seen};
+use crate::memory::Probe;
+use crate::options::{GuardianOptions, Mark, MarkCrossed};
+use crate::report::CleanupReport;
+use crate::shared::{Obstacle, Shared, lock};
+use ng_core::events::{Event, EventKind};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// The thread's name, as the operating system shows it.
+const NAME: &str = "ng-guardian";
+
+struct Watcher {
+    shared: Arc<Shared>,
+    marks: Marks,
+    probe: Option<Probe>,
+    interval: Duration,
+    next_read: Instant,
+    next_news: Instant,
+}
+
+/// Reads the memory once, so that no report is empty, and starts the thread.
+pub(crate) fn start(shared: &Arc<Shared>, options: &GuardianOptions) -> std::io::Result<JoinHandle<()>> {
+    let now = Instant::now();
+    let mut watcher = Watcher {
+        shared: Arc::clone(shared),
+        marks: Marks::new(options.marks(), options.memory_interval),
+        probe: Probe::open(),
+        interval: options.memory_interval,
+        next_read: now,
+        next_news: now,
+    };
+    watcher.read_memory(now);
+    let thread = std::thread::Builder::new().name(NAME.to_owned()).spawn(move || watcher.run())?;
+    // A lane woke no one until now: the first turn of the thread, just begun, looks at the level.
+    let _ = shared.thread.set(thread.thread().clone());
+    thread.thread().unpark();
+    Ok(thread)
+}
+
+impl Watcher {
+    fn run(&mut self) {
+        while !self.stopped() {
+            let now = Instant::now();
+            if now >= self.next_read {
+                self.read_memory(now);
+            }
+            self.look_at_marks();
+            if now >= self.next_news {
+                self.tell_refusals(now);
+            }
+            std::thread::park_timeout(self.next_read.saturating_duration_since(Instant::now()));
+        }
+        self.tell_refusals(Instant::now());
+    }
+
+    fn stopped(&self) -> bool {
+        self.shared.stop.load(Ordering::Acquire)
+    }
+
+    fn read_memory(&mut self, now: Instant) {
+        if let Some(resident) = self.probe.as_ref().and_then(Probe::resident) {
+            self.shared.readings.note(resident);
+        }
+        self.next_read = now + self.interval;
+    }
+
+    fn look_at_marks(&mut self) {
+        loop {
+            if self.shared.cleanup_changed.swap(false, Ordering::AcqRel) {
+                self.marks.arm_cleanup();
+            }
+            let level = self.shared.pool.level();
+            let seen = self.marks.observe(level.used, level.limit, Instant::now());
+            self.act(seen, level.used, level.limit);
+            // Use may have passed a mark since the look: then `set_alarm` says so at once.
+            let alarm = self.marks.alarm(level.limit).unwrap_or(u64::MAX);
+            if !self.shared.pool.set_alarm(alarm) || self.stopped() {
+                return;
+            }
+        }
+    }
+
+    fn act(&mut self, seen: Seen, used: u64, limit: u64) {
+        if seen.soft {
+            lock(&self.shared.report).soft_crossings += 1;
+            self.tell_mark(MarkCrossed { mark: Mark::Soft, used, limit });
+        }
+        if let Some(asked) = seen.cleanup {
+            lock(&self.shared.report).cleanups_due += 1;
+            self.tell_mark(MarkCrossed { mark: Mark::Cleanup, used, limit });
+            self.clean(asked, used);
+        } else if seen.below_cleanup {
+            self.shared.set_obstacle(Obstacle::None);
+        }
+    }
+
+    fn clean(&mut self, asked: u64, used_before: u64) {
+        let mut freed = 0;
+        let mut obstacle = Obstacle::NothingSet;
+        if let Some(reclaim) = self.shared.reclaim() {
+            self.shared.set_obstacle(Obstacle::Running);
+            let target = used_before - asked.min(used_before);
+            self.record(Event::rare(EventKind::CLEANUP_BEGUN, used_before, target), "");
+            let begun = Instant::now();
+            let answer = self.guarded(|| reclaim.reclaim(asked));
+            obstacle = if answer.is_some() { Obstacle::TooLittle } else { Obstacle::Panicked };
+            freed = answer.unwrap_or(0);
+            let took = begun.elapsed();
+            // If this was the last owner, what it owns ends here, perhaps the guardian itself.
+            self.guarded(|| drop(reclaim));
+            let used_after = self.shared.pool.level().used;
+            self.shared.note_cleanup(CleanupReport { asked, freed, used_before, used_after, took });
+            let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+            self.record(Event::rare(EventKind::CLEANUP_ENDED, freed, micros), "");
+        }
+        let level = self.shared.pool.level();
+        if self.marks.cleaned(freed, level.used, level.limit, Instant::now()) {
+            obstacle = Obstacle::None;
+        }
+        self.shared.set_obstacle(obstacle);
+    }
+
+    fn tell_mark(&self, crossed: MarkCrossed) {
+        if let Some(hook) = &self.shared.on_mark {
+            self.guarded(|| hook(crossed));
+        }
+    }
+
+    fn tell_refusals(&mut self, now: Instant) {
+        let Some(refused) = self.shared.news.take() else { return };
+        self.next_news = now + self.interval;
+        lock(&self.shared.report).refusals += refused.requests;
+        let note = format!(
+            "{} requests for {} tokens in all were refused since the last such event",
+            refused.requests, refused.tokens
+        );
+        self.record(Event::rare(EventKind::QUOTA_EXCEEDED, refused.last, refused.limit), &note);
+    }
+
+    fn record(&self, event: Event, note: &str) {
+        if let Some(events) = &self.shared.events {
+            self.guarded(|| events.record_rare(event, note));
+        }
+    }
+
+    /// Calls what others wrote. If it panics, the guardian goes on, and counts it.
+    fn guarded<T>(&self, call: impl FnOnce() -> T) -> Option<T> {
+        let answer = catch_unwind(AssertUnwindSafe(call)).ok();
+        if answer.is_none() {
+            lock(&self.shared.report).panics += 1;
+        }
+        answer
+    }
+}

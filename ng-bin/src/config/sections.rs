@@ -1,0 +1,337 @@
+//! Every key of the configuration, declared once: name, type, default, limits, meaning.
+//!
+//! The first sentence after `///` is what the reference says, so it names units and what zero or
+//! an empty string stands for.
+
+use std::path::PathBuf;
+
+use super::choice::choices;
+use super::features::Features;
+use super::profile::Profile;
+use super::setting::{MOST, Real, real, whole};
+use super::table::{Section, layer, limits, prefix, reach, section};
+
+/// Slots of every domain together: a 4-bit domain and a 24-bit local id.
+const SLOTS: u64 = 1 << 28;
+
+/// The largest finite weight, as the shortest decimal that a 32-bit float rounds to its maximum.
+const WEIGHT: f64 = 3.402_823_5e38;
+
+/// The shares of a limit that can be a mark. At 0 an empty store would have crossed it.
+const MARKS: Real = real(0.01, 1.0);
+
+/// The largest field radius that a token can hold: 255 steps of 0.01.
+const RADIUS: f64 = 2.55;
+
+section! {
+    /// What the stack shall be: a section for each layer, and the profile that its defaults are from.
+    StackConfig at () {
+        /// The set of defaults that everything below starts from.
+        profile: Profile = Profile::Default;
+    }
+    with {
+        /// The token store.
+        engine: EngineConfig,
+        /// The write-ahead log.
+        wal: WalConfig,
+        /// Limits on what is made.
+        guardian: GuardianConfig,
+        /// Counters and histograms.
+        metrics: MetricsConfig,
+        /// Spans of sampled operations.
+        tracing: TracingConfig,
+        /// The flight recorder.
+        blackbox: BlackboxConfig,
+        /// What the program itself says on standard error.
+        log: LogConfig,
+    }
+}
+
+impl StackConfig {
+    /// Every section, in the order of the file.
+    pub(super) const SECTIONS: &'static [&'static Section] = &[
+        &Self::SECTION,
+        &EngineConfig::SECTION,
+        &WalConfig::SECTION,
+        &GuardianConfig::SECTION,
+        &ConstitutionConfig::SECTION,
+        &MetricsConfig::SECTION,
+        &TracingConfig::SECTION,
+        &BlackboxConfig::SECTION,
+        &LogConfig::SECTION,
+    ];
+}
+
+/// The defaults, with the layers that are not compiled in switched off.
+impl Default for StackConfig {
+    fn default() -> Self {
+        let mut config = Self::tabled();
+        Features::COMPILED.limit(&mut config);
+        config
+    }
+}
+
+section! {
+    /// The token store.
+    EngineConfig at (engine) {
+        /// Domain that new ids are in.
+        domain: u8 = 0, whole(0, 15);
+        /// Slots of 64 bytes whose memory is touched at the start, so that no token pays for a first
+        /// touch; 0 touches none.
+        populate_tokens: u64 = 0, whole(0, SLOTS);
+    }
+}
+
+section! {
+    /// The write-ahead log: what survives the process.
+    WalConfig at (wal) needs Wal {
+        /// Whether there is a log.
+        kind: WalKind = WalKind::Log;
+        /// Directory of the segments; made if it is missing, and locked while in use.
+        dir: PathBuf = PathBuf::from("ng-data/wal");
+        /// How segments are written.
+        backend: WalBackend = WalBackend::Auto;
+        /// When an appended record is made durable.
+        mode: WalMode = WalMode::Group;
+        /// Tokens for each one that is logged; 1 logs every token.
+        every: u64 = 1, whole(1, MOST);
+        /// Milliseconds after which a block that is not full goes to the disk.
+        interval_ms: u64 = 1, whole(1, 10_000);
+        /// Records after which a block that is not full goes to the disk; 0 waits for the block to fill
+        /// or for the interval.
+        batch_records: u64 = 0, whole(0, MOST);
+        /// Size of a block in KiB.
+        block_kib: u64 = 1024, whole(8, 16_384).multiple_of(4);
+        /// Blocks in memory, shared by all lanes.
+        buffers: u64 = 16, whole(2, 1024);
+        /// Size of a segment in MiB; at least two blocks.
+        segment_mib: u64 = 64, whole(1, 4096);
+        /// Segments kept ready, pre-written with zeros; more of them let a burst run at the disk's speed.
+        spare_segments: u64 = 1, whole(1, 64);
+        /// What an append does when every block is full.
+        on_full: OnFull = OnFull::Block;
+        /// Milliseconds that `on_full = "block_for"` waits.
+        on_full_wait_ms: u64 = 100, whole(1, 600_000);
+        /// What the engine does when the log fails for good.
+        on_failure: OnFailure = OnFailure::Stop;
+    }
+}
+
+section! {
+    /// Limits on tokens and memory, and the cleanup that keeps within them.
+    GuardianConfig at (guardian) needs Guardian {
+        /// Whether there are limits.
+        kind: GuardianKind = GuardianKind::Leases;
+        /// Live tokens, beyond which a token is refused.
+        max_tokens: u64 = 10_000_000, whole(1, MOST);
+        /// Bytes of live tokens, beyond which a token is refused.
+        max_memory_bytes: u64 = 1_000_000_000, whole(64, MOST);
+        /// Share of a limit at which a warning is recorded.
+        soft_mark: f64 = 0.80, MARKS;
+        /// Share of a limit at which the cleanup starts; above `soft_mark`.
+        cleanup_mark: f64 = 0.95, MARKS;
+        /// Share of a limit that a cleanup brings use down to; below `cleanup_mark`.
+        cleanup_target: f64 = 0.80, MARKS;
+        /// Share of a limit by which use must sink below a mark before that can be crossed again; below
+        /// `soft_mark`.
+        rearm: f64 = 0.05, MARKS;
+        /// Tokens that a lane takes at most at a time without asking again.
+        max_lease: u64 = 1024, whole(1, 1 << 20);
+        /// Whether the cleanup deletes tokens, the lowest weight first and never a persistent one.
+        cleanup: bool = true;
+        /// Milliseconds between two readings of the process's memory.
+        memory_interval_ms: u64 = 100, whole(1, 60_000);
+    }
+    with {
+        /// Bounds on each token's fields.
+        constitution: ConstitutionConfig,
+    }
+}
+
+section! {
+    /// Bounds on each token's fields.
+    ConstitutionConfig at (guardian.constitution) needs Guardian {
+        /// Whether tokens are checked against these bounds.
+        validation: bool = true;
+        /// Whether a token outside the bounds is refused; `false` makes it and counts the violation.
+        strict: bool = true;
+        /// Lowest weight; at most `weight_max`.
+        weight_min: f64 = -WEIGHT, real(-WEIGHT, WEIGHT);
+        /// Highest weight.
+        weight_max: f64 = WEIGHT, real(-WEIGHT, WEIGHT);
+        /// Lowest field radius; at most `radius_max`.
+        radius_min: f64 = 0.0, real(0.0, RADIUS);
+        /// Highest field radius.
+        radius_max: f64 = RADIUS, real(0.0, RADIUS);
+        /// Lowest field strength; at most `strength_max`.
+        strength_min: f64 = 0.0, real(0.0, 1.0);
+        /// Highest field strength.
+        strength_max: f64 = 1.0, real(0.0, 1.0);
+    }
+}
+
+section! {
+    /// Counters and histograms.
+    MetricsConfig at (metrics) needs Telemetry {
+        /// Whether anything is counted.
+        kind: MetricsKind = MetricsKind::Sharded;
+        /// Series that can be registered; further ones are refused and counted.
+        max_series: u64 = 10_000, whole(1, 1_000_000);
+    }
+}
+
+section! {
+    /// Spans of sampled operations.
+    TracingConfig at (tracing) needs Telemetry {
+        /// Whether operations are sampled.
+        kind: TracingKind = TracingKind::Sampled;
+        /// Share of operations that is sampled; 0 samples only what is forced or has a sampled parent.
+        rate: f64 = 0.01, real(0.0, 1.0);
+        /// File that finished spans are appended to as JSON lines; "" counts them and drops them.
+        output: Option<PathBuf> = Some(PathBuf::from("ng-data/spans.jsonl"));
+        /// Spans in a slab, the unit that is handed to the writer.
+        slab_spans: u64 = 256, whole(1, 65_536);
+        /// Slabs besides the one of each lane; when all wait for the writer, spans are dropped and counted.
+        max_slabs: u64 = 32, whole(1, 4096);
+    }
+}
+
+section! {
+    /// The flight recorder: the last events, readable after the process is gone.
+    BlackboxConfig at (blackbox) needs Blackbox {
+        /// Whether events are recorded.
+        kind: BlackboxKind = BlackboxKind::Rings;
+        /// Directory of the rings; in memory, so that recording never waits for a disk.
+        dir: PathBuf = PathBuf::from("/dev/shm/neurograph");
+        /// Events of 32 bytes in each thread's ring of operations.
+        operation_events: u64 = 16_384, whole(64, 1 << 22).power_of_two();
+        /// Events of 32 bytes in each thread's ring of sampled operations.
+        sampled_events: u64 = 4096, whole(64, 1 << 20).power_of_two();
+        /// Events of 32 bytes in each thread's ring of rare events, such as refusals.
+        rare_events: u64 = 2048, whole(64, 1 << 16).power_of_two();
+        /// Threads with rings of their own; those beyond them record nothing, and are counted.
+        max_rings: u64 = 64, whole(1, 4096);
+        /// File that a panic dumps the last events to as JSON; "" dumps none.
+        dump_on_panic: Option<PathBuf> = None;
+        /// Events in a dump.
+        dump_events: u64 = 1000, whole(1, 1_000_000);
+        /// Whether the rings stay after a clean end; after a crash they always do.
+        keep_on_exit: bool = false;
+    }
+}
+
+section! {
+    /// What the program itself says on standard error.
+    LogConfig at (log) {
+        /// The least severe message that is shown.
+        level: LogLevel = LogLevel::Info;
+        /// How a message is written.
+        format: LogFormat = LogFormat::Human;
+    }
+}
+
+choices! {
+    /// Whether there is a log.
+    WalKind {
+        /// Blocks in segments, written by one thread.
+        Log = "log",
+        /// None: nothing survives the process.
+        Off = "off",
+    }
+
+    /// How segments are written.
+    WalBackend {
+        /// The best that works on this machine.
+        Auto = "auto",
+        /// Ordinary writes and `fdatasync`.
+        Std = "std",
+    }
+    absent {
+        "uring" needs "uring",
+        "mmap" needs "mmap",
+    }
+
+    /// When an appended record is made durable.
+    WalMode {
+        /// With its block: when that is full, or after the interval.
+        Group = "group",
+        /// Before the append returns; concurrent appends share a sync.
+        Each = "each",
+        /// When the operating system likes: a power cut loses records that were appended.
+        Os = "os",
+    }
+
+    /// What an append does when every block is full.
+    OnFull {
+        /// Waits for a block.
+        Block = "block",
+        /// Waits for at most `on_full_wait_ms`, then fails.
+        BlockFor = "block_for",
+        /// Drops the record, counts it, and leaves a gap record.
+        Drop = "drop",
+        /// Fails at once.
+        Fail = "fail",
+    }
+
+    /// What the engine does when the log fails for good.
+    OnFailure {
+        /// Refuses every further token.
+        Stop = "stop",
+        /// Goes on without a log, and counts what is not logged.
+        Continue = "continue",
+    }
+
+    /// Whether there are limits.
+    GuardianKind {
+        /// Exact limits; each lane leases room in advance.
+        Leases = "leases",
+        /// None: everything is let in.
+        Off = "off",
+    }
+
+    /// Whether anything is counted.
+    MetricsKind {
+        /// A shard for each lane, merged when read.
+        Sharded = "sharded",
+        /// Nothing is counted.
+        Off = "off",
+    }
+
+    /// Whether operations are sampled.
+    TracingKind {
+        /// Decided before the operation; one that is not sampled costs a countdown.
+        Sampled = "sampled",
+        /// No spans.
+        Off = "off",
+    }
+
+    /// Whether events are recorded.
+    BlackboxKind {
+        /// Rings of each thread in shared memory.
+        Rings = "rings",
+        /// No events.
+        Off = "off",
+    }
+
+    /// The least severe message that is shown.
+    LogLevel {
+        /// What failed.
+        Error = "error",
+        /// What may fail soon, or was not done as asked.
+        Warn = "warn",
+        /// What was started, ended, found.
+        Info = "info",
+        /// What each part does.
+        Debug = "debug",
+        /// Everything.
+        Trace = "trace",
+    }
+
+    /// How a message is written.
+    LogFormat {
+        /// For people, in lines.
+        Human = "human",
+        /// One JSON object a line.
+        Json = "json",
+    }
+}

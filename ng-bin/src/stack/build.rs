@@ -1,0 +1,440 @@
+//! From configuration, and a user's own sinks, to a running stack.
+//!
+//! Paths are looked at before anything is made, and the log is opened first, since it is what most
+//! often can't be: where this fails, nothing was started.
+
+use std::sync::Arc;
+#[cfg(any(feature = "wal", feature = "guardian"))]
+use std::time::Duration;
+
+use ng_core::TokenStore;
+use ng_core::admission::{Admission, NoAdmission};
+use ng_core::clock::TickClock;
+use ng_core::events::{Event, EventKind, EventRecorder, NoRecorder};
+use ng_core::lane::{LaneMetrics, LaneOptions, OnLogFailure};
+use ng_core::metrics::{MetricSink, NoMetrics};
+use ng_core::sampling::{NoSampler, SpanSampler};
+use ng_core::spans::{NoSpans, SpanSink};
+use ng_core::wal::{NoWal, WalSink};
+
+use super::choice::{AdmissionChoice, EventChoice, MetricChoice, SamplerChoice, SpanChoice, WalChoice};
+use super::error::preflight;
+use super::reclaim::Cleaner;
+use super::recover::Recovered;
+use super::{Stack, StackError, watch};
+use crate::config::{
+    BlackboxKind, GuardianKind, Loaded, MetricsKind, OnFailure, StackConfig, TracingKind, WalKind,
+};
+
+/// A stack to be: a configuration, and a user's own sink for each layer that shall have one.
+#[derive(Default)]
+pub struct Builder {
+    config: StackConfig,
+    wal: Option<Arc<dyn WalSink>>,
+    admission: Option<Arc<dyn Admission>>,
+    metrics: Option<Arc<dyn MetricSink>>,
+    sampler: Option<Arc<dyn SpanSampler>>,
+    spans: Option<Arc<dyn SpanSink>>,
+    events: Option<Arc<dyn EventRecorder>>,
+    store: Option<Arc<TokenStore>>,
+}
+
+impl std::fmt::Debug for Builder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Builder").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+impl Builder {
+    /// The configuration; the defaults otherwise.
+    #[must_use]
+    pub fn config(mut self, config: StackConfig) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// A configuration that was read already.
+    #[must_use]
+    pub fn loaded(self, loaded: Loaded) -> Self {
+        self.config(loaded.config)
+    }
+
+    /// A log of the user's own, in place of the configured one. It is not replayed.
+    #[must_use]
+    pub fn wal(mut self, sink: Arc<dyn WalSink>) -> Self {
+        self.wal = Some(sink);
+        self
+    }
+
+    /// An admission of the user's own, in place of the configured one.
+    #[must_use]
+    pub fn admission(mut self, admission: Arc<dyn Admission>) -> Self {
+        self.admission = Some(admission);
+        self
+    }
+
+    /// Metrics of the user's own, in place of the configured ones.
+    #[must_use]
+    pub fn metrics(mut self, sink: Arc<dyn MetricSink>) -> Self {
+        self.metrics = Some(sink);
+        self
+    }
+
+    /// A sampler of the user's own, in place of the configured one.
+    #[must_use]
+    pub fn sampler(mut self, sampler: Arc<dyn SpanSampler>) -> Self {
+        self.sampler = Some(sampler);
+        self
+    }
+
+    /// A span sink of the user's own, in place of the configured one.
+    #[must_use]
+    pub fn spans(mut self, sink: Arc<dyn SpanSink>) -> Self {
+        self.spans = Some(sink);
+        self
+    }
+
+    /// A flight recorder of the user's own, in place of the configured one.
+    #[must_use]
+    pub fn events(mut self, recorder: Arc<dyn EventRecorder>) -> Self {
+        self.events = Some(recorder);
+        self
+    }
+
+    /// A store that exists already, with its memory; a new one otherwise. A log that is found is
+    /// put back into it.
+    #[must_use]
+    pub fn store(mut self, store: Arc<TokenStore>) -> Self {
+        self.store = Some(store);
+        self
+    }
+
+    /// Starts the stack.
+    ///
+    /// # Errors
+    /// See [`StackError`]; what was started is stopped again then.
+    pub fn build(mut self) -> Result<Stack, StackError> {
+        self.look_at_paths()?;
+        let config = self.config.clone();
+        let store = self.store.take().unwrap_or_default();
+        let (wal, recovered) = self.open_wal(&store)?;
+        let events = self.open_events()?;
+        #[cfg(feature = "blackbox")]
+        let panic_hook = hook(&events, &config);
+        let admission = self.open_admission(&events, &store)?;
+        let metrics = self.open_metrics();
+        let sampler = self.open_sampler()?;
+        let spans = self.open_spans()?;
+        let clock = TickClock::start(TickClock::PERIOD).map_err(StackError::Clock)?;
+        if config.engine.populate_tokens > 0 {
+            let tokens = u32::try_from(config.engine.populate_tokens).unwrap_or(u32::MAX);
+            store.populate(config.engine.domain, tokens)?;
+        }
+        let lane_metrics =
+            if metrics.is_off() { None } else { Some(LaneMetrics::register(metrics.shared())?) };
+        watch::register(metrics.shared(), &store, &wal, &admission, &sampler, &spans, &events)?;
+        let on_log_failure = match config.wal.on_failure {
+            OnFailure::Stop => OnLogFailure::Stop,
+            OnFailure::Continue => OnLogFailure::Continue,
+        };
+        let started = Event::rare(EventKind::STARTED, u64::from(std::process::id()), config.fingerprint());
+        events.shared().record_rare(started, "");
+        if let Some(recovered) = &recovered {
+            let event = Event::rare(EventKind::REPLAYED, recovered.records, store.len());
+            events.shared().record_rare(event, recovered.torn.as_deref().unwrap_or_default());
+        }
+        let mut stack = Stack {
+            store,
+            clock,
+            domain: config.engine.domain,
+            lane_options: LaneOptions { log_every: config.wal.every, on_log_failure, metrics: lane_metrics },
+            recovered,
+            admission,
+            wal,
+            metrics,
+            sampler,
+            spans,
+            events,
+            cleaner: None,
+            #[cfg(feature = "blackbox")]
+            panic_hook,
+        };
+        if config.guardian.cleanup && !stack.admission.is_off() {
+            let cleaner = Arc::new(Cleaner::new(stack.lane("cleanup")?, Arc::clone(&stack.store)));
+            let weak: std::sync::Weak<dyn ng_core::admission::Reclaim> = Arc::downgrade(&cleaner) as _;
+            stack.admission.shared().set_reclaim(weak);
+            stack.cleaner = Some(cleaner);
+        }
+        Ok(stack)
+    }
+
+    fn look_at_paths(&self) -> Result<(), StackError> {
+        let config = &self.config;
+        if self.wal.is_none() && config.wal.kind == WalKind::Log {
+            preflight("wal.dir", &config.wal.dir)?;
+        }
+        if self.events.is_none() && config.blackbox.kind == BlackboxKind::Rings {
+            preflight("blackbox.dir", &config.blackbox.dir)?;
+        }
+        if self.spans.is_none()
+            && config.tracing.kind == TracingKind::Sampled
+            && let Some(parent) = config.tracing.output.as_deref().and_then(std::path::Path::parent)
+        {
+            preflight("tracing.output", parent)?;
+        }
+        Ok(())
+    }
+
+    fn open_wal(&mut self, store: &TokenStore) -> Result<(WalChoice, Option<Recovered>), StackError> {
+        if let Some(custom) = self.wal.take() {
+            return Ok((WalChoice::Custom(custom), None));
+        }
+        match self.config.wal.kind {
+            WalKind::Off => Ok((WalChoice::Off(NoWal), None)),
+            WalKind::Log => open_log(&self.config, store),
+        }
+    }
+
+    fn open_events(&mut self) -> Result<EventChoice, StackError> {
+        if let Some(custom) = self.events.take() {
+            return Ok(EventChoice::Custom(custom));
+        }
+        match self.config.blackbox.kind {
+            BlackboxKind::Off => Ok(EventChoice::Off(NoRecorder)),
+            BlackboxKind::Rings => open_rings(&self.config),
+        }
+    }
+
+    fn open_admission(
+        &mut self,
+        events: &EventChoice,
+        store: &TokenStore,
+    ) -> Result<AdmissionChoice, StackError> {
+        if let Some(custom) = self.admission.take() {
+            return Ok(AdmissionChoice::Custom(custom));
+        }
+        match self.config.guardian.kind {
+            GuardianKind::Off => Ok(AdmissionChoice::Off(NoAdmission)),
+            GuardianKind::Leases => open_guardian(&self.config, events, store),
+        }
+    }
+
+    fn open_metrics(&mut self) -> MetricChoice {
+        if let Some(custom) = self.metrics.take() {
+            return MetricChoice::Custom(custom);
+        }
+        match self.config.metrics.kind {
+            MetricsKind::Off => MetricChoice::Off(NoMetrics),
+            MetricsKind::Sharded => open_registry(&self.config),
+        }
+    }
+
+    fn open_sampler(&mut self) -> Result<SamplerChoice, StackError> {
+        if let Some(custom) = self.sampler.take() {
+            return Ok(SamplerChoice::Custom(custom));
+        }
+        match self.config.tracing.kind {
+            TracingKind::Off => Ok(SamplerChoice::Off(NoSampler)),
+            TracingKind::Sampled => open_gate(&self.config),
+        }
+    }
+
+    fn open_spans(&mut self) -> Result<SpanChoice, StackError> {
+        if let Some(custom) = self.spans.take() {
+            return Ok(SpanChoice::Custom(custom));
+        }
+        match self.config.tracing.kind {
+            TracingKind::Off => Ok(SpanChoice::Off(NoSpans)),
+            TracingKind::Sampled => open_writer(&self.config),
+        }
+    }
+}
+
+/// A size of the configuration as this machine counts; its ranges keep it far below the limit.
+#[cfg(any(feature = "wal", feature = "telemetry", feature = "blackbox"))]
+fn size(n: u64) -> usize {
+    usize::try_from(n).unwrap_or(usize::MAX)
+}
+
+#[cfg(feature = "wal")]
+fn open_log(config: &StackConfig, store: &TokenStore) -> Result<(WalChoice, Option<Recovered>), StackError> {
+    use crate::config::{OnFull, WalMode};
+    let recovered = super::replay(&config.wal.dir, store)?;
+    let mut options = ng_wal::LogOptions::new(&config.wal.dir);
+    options.mode = match config.wal.mode {
+        WalMode::Group => ng_wal::Mode::Group,
+        WalMode::Each => ng_wal::Mode::Each,
+        WalMode::Os => ng_wal::Mode::Os,
+    };
+    options.interval = Duration::from_millis(config.wal.interval_ms);
+    options.batch_records = config.wal.batch_records;
+    options.block_bytes = size(config.wal.block_kib << 10);
+    options.buffers = size(config.wal.buffers);
+    options.segment_bytes = config.wal.segment_mib << 20;
+    options.spare_segments = size(config.wal.spare_segments);
+    options.on_full = match config.wal.on_full {
+        OnFull::Block => ng_wal::OnFull::Block,
+        OnFull::BlockFor => ng_wal::OnFull::BlockFor(Duration::from_millis(config.wal.on_full_wait_ms)),
+        OnFull::Drop => ng_wal::OnFull::Drop,
+        OnFull::Fail => ng_wal::OnFull::Fail,
+    };
+    let log = ng_wal::Log::open(options).map_err(|error| StackError::layer("wal")(error.into()))?;
+    Ok((WalChoice::Built(Arc::new(log)), recovered))
+}
+
+#[cfg(not(feature = "wal"))]
+fn open_log(
+    _config: &StackConfig,
+    _store: &TokenStore,
+) -> Result<(WalChoice, Option<Recovered>), StackError> {
+    Err(missing("wal"))
+}
+
+#[cfg(feature = "blackbox")]
+fn open_rings(config: &StackConfig) -> Result<EventChoice, StackError> {
+    let mut options = ng_blackbox::RecorderOptions::new(&config.blackbox.dir);
+    options.operation_events = size(config.blackbox.operation_events);
+    options.sampled_events = size(config.blackbox.sampled_events);
+    options.rare_events = size(config.blackbox.rare_events);
+    options.max_rings = size(config.blackbox.max_rings);
+    options.keep_on_exit = config.blackbox.keep_on_exit;
+    options.config_hash = config.fingerprint();
+    let recorder = ng_blackbox::Recorder::create(options)
+        .map_err(|error| StackError::layer("blackbox")(error.into()))?;
+    Ok(EventChoice::Built(Arc::new(recorder)))
+}
+
+#[cfg(not(feature = "blackbox"))]
+fn open_rings(_config: &StackConfig) -> Result<EventChoice, StackError> {
+    Err(missing("blackbox"))
+}
+
+#[cfg(feature = "blackbox")]
+fn hook(events: &EventChoice, config: &StackConfig) -> Option<ng_blackbox::PanicHook> {
+    let EventChoice::Built(recorder) = events else { return None };
+    let options = ng_blackbox::PanicOptions {
+        dump_to: config.blackbox.dump_on_panic.clone(),
+        last_events: size(config.blackbox.dump_events),
+    };
+    Some(ng_blackbox::install_panic_hook(recorder, options))
+}
+
+#[cfg(feature = "guardian")]
+fn open_guardian(
+    config: &StackConfig,
+    events: &EventChoice,
+    store: &TokenStore,
+) -> Result<AdmissionChoice, StackError> {
+    use ng_core::admission::AdmissionLane;
+    use ng_guardian::{Constitution, Guardian, GuardianOptions, Limits};
+    let section = &config.guardian;
+    let failed = StackError::layer("guardian");
+    let limits = Limits { max_tokens: section.max_tokens, max_memory_bytes: section.max_memory_bytes };
+    let present = store.len();
+    // What recovery found is in use already, even where it is more than the limit allows now.
+    let room = Limits {
+        max_tokens: limits.max_tokens.max(present),
+        max_memory_bytes: limits.max_memory_bytes.max(store.live_bytes()),
+    };
+    let bounds = &section.constitution;
+    #[expect(clippy::cast_possible_truncation, reason = "a weight is an f32, and so are its bounds")]
+    let range = |min: f64, max: f64| min as f32..=max as f32;
+    let guardian = Guardian::start(GuardianOptions {
+        limits: room,
+        soft_mark: section.soft_mark,
+        cleanup_mark: section.cleanup_mark,
+        rearm: section.rearm,
+        cleanup_target: section.cleanup_target,
+        max_lease: section.max_lease,
+        memory_interval: Duration::from_millis(section.memory_interval_ms),
+        constitution: Constitution {
+            version: 1,
+            weight: range(bounds.weight_min, bounds.weight_max),
+            radius: range(bounds.radius_min, bounds.radius_max),
+            strength: range(bounds.strength_min, bounds.strength_max),
+            validation: bounds.validation,
+            strict: bounds.strict,
+        },
+        events: events.injected(),
+        on_mark: None,
+    })
+    .map_err(|error| failed(error.into()))?;
+    if present > 0 {
+        guardian.open_lane("recovery").admit(present).map_err(|refusal| failed(refusal.into()))?;
+        guardian.set_limits(limits).map_err(|error| failed(error.into()))?;
+    }
+    Ok(AdmissionChoice::Built(Arc::new(guardian)))
+}
+
+#[cfg(not(feature = "guardian"))]
+fn open_guardian(
+    _config: &StackConfig,
+    _events: &EventChoice,
+    _store: &TokenStore,
+) -> Result<AdmissionChoice, StackError> {
+    Err(missing("guardian"))
+}
+
+#[cfg(feature = "telemetry")]
+fn open_registry(config: &StackConfig) -> MetricChoice {
+    let options = ng_telemetry::RegistryOptions { max_series: size(config.metrics.max_series) };
+    MetricChoice::Built(Arc::new(ng_telemetry::Registry::new(&options)))
+}
+
+#[cfg(not(feature = "telemetry"))]
+fn open_registry(_config: &StackConfig) -> MetricChoice {
+    MetricChoice::Off(NoMetrics)
+}
+
+#[cfg(feature = "telemetry")]
+fn open_gate(config: &StackConfig) -> Result<SamplerChoice, StackError> {
+    let sampler = ng_telemetry::Sampler::new(config.tracing.rate, None)
+        .map_err(|error| StackError::layer("tracing")(error.into()))?;
+    Ok(SamplerChoice::Built(Arc::new(sampler)))
+}
+
+#[cfg(not(feature = "telemetry"))]
+fn open_gate(_config: &StackConfig) -> Result<SamplerChoice, StackError> {
+    Err(missing("telemetry"))
+}
+
+#[cfg(feature = "telemetry")]
+fn open_writer(config: &StackConfig) -> Result<SpanChoice, StackError> {
+    use ng_telemetry::spans::{Discard, JsonLines};
+    let failed = StackError::layer("tracing");
+    let mut options = match &config.tracing.output {
+        None => ng_telemetry::SpanOptions::new(Discard),
+        Some(path) => {
+            if let Some(parent) = path.parent() {
+                std::fs::create_dir_all(parent).map_err(|error| StackError::Path {
+                    key: "tracing.output",
+                    path: path.clone(),
+                    why: error.to_string(),
+                })?;
+            }
+            ng_telemetry::SpanOptions::new(JsonLines::open(path).map_err(|error| failed(error.into()))?)
+        }
+    };
+    options.slab_spans = size(config.tracing.slab_spans);
+    options.max_slabs = size(config.tracing.max_slabs);
+    let writer = ng_telemetry::SpanWriter::start(options).map_err(|error| failed(error.into()))?;
+    Ok(SpanChoice::Built(Arc::new(writer)))
+}
+
+#[cfg(not(feature = "telemetry"))]
+fn open_writer(_config: &StackConfig) -> Result<SpanChoice, StackError> {
+    Err(missing("telemetry"))
+}
+
+/// A configuration that was put together in code asks for a layer that isn't there; one that was
+/// read from a file was refused before.
+#[cfg(not(all(feature = "wal", feature = "guardian", feature = "telemetry", feature = "blackbox")))]
+fn missing(feature: &'static str) -> StackError {
+    StackError::Layer {
+        layer: feature,
+        source: format!(
+            "not compiled in: build ng-stack with the feature \"{feature}\" or switch the layer off"
+        )
+        .into(),
+    }
+}

@@ -1,0 +1,217 @@
+//! The stack composed: a store, a clock, and each layer as configured, replaced or switched off.
+//!
+//! A [`Stack`] owns the shared sides; each thread takes a [`StackLane`] from it. Nothing here is on
+//! the hot path but the match that says which implementation a layer is ([`choice`]).
+
+mod build;
+pub mod choice;
+mod error;
+mod reclaim;
+mod recover;
+mod watch;
+
+pub use build::Builder;
+pub use error::StackError;
+pub use reclaim::Cleaner;
+pub use recover::{Recovered, replay};
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use choice::{
+    AdmissionChoice, AdmissionLaneChoice, EventChoice, EventLaneChoice, MetricChoice, MetricLaneChoice,
+    SamplerChoice, SamplerLaneChoice, SpanChoice, SpanLaneChoice, WalChoice, WalLaneChoice,
+};
+use ng_core::TokenStore;
+use ng_core::clock::TickClock;
+use ng_core::events::{Event, EventKind};
+use ng_core::lane::{Lane, LaneOptions, Layers};
+use ng_core::wal::WaitError;
+
+use crate::config::{Loaded, Loader};
+
+/// A lane of a stack that was composed from configuration.
+pub type StackLane = Lane<
+    AdmissionLaneChoice,
+    WalLaneChoice,
+    MetricLaneChoice,
+    SamplerLaneChoice,
+    SpanLaneChoice,
+    EventLaneChoice,
+>;
+
+/// The shared sides of all layers, and the store. See the [module](self).
+///
+/// ```
+/// use ng_core::TokenSpec;
+/// use ng_stack::config::StackConfig;
+/// use ng_stack::Stack;
+///
+/// let dir = tempfile::tempdir()?;
+/// let text = format!(
+///     "[wal]\ndir = {0:?}\n[tracing]\noutput = \"\"\n[blackbox]\ndir = {1:?}",
+///     dir.path().join("wal"),
+///     dir.path().join("rings"),
+/// );
+/// let loaded = ng_stack::config::Loader::new().text("ng.toml", text).load()?;
+/// let stack = Stack::builder().loaded(loaded).build()?;
+/// let mut lane = stack.lane("maker")?;
+/// let made = lane.create(&TokenSpec::new().with_weight(0.5))?;
+/// stack.wal().wait_durable(made.ticket, std::time::Duration::from_secs(10))?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Stack {
+    store: Arc<TokenStore>,
+    clock: TickClock,
+    domain: u8,
+    lane_options: LaneOptions,
+    recovered: Option<Recovered>,
+    admission: AdmissionChoice,
+    wal: WalChoice,
+    metrics: MetricChoice,
+    sampler: SamplerChoice,
+    spans: SpanChoice,
+    events: EventChoice,
+    // Held for the guardian, which knows it weakly.
+    cleaner: Option<Arc<Cleaner>>,
+    #[cfg(feature = "blackbox")]
+    #[expect(dead_code, reason = "kept at work until the stack ends")]
+    panic_hook: Option<ng_blackbox::PanicHook>,
+}
+
+impl Stack {
+    /// A stack of the configuration in a file, with the process's environment over it.
+    ///
+    /// # Errors
+    /// See [`StackError`]; nothing was started then.
+    pub fn from_file(path: impl AsRef<Path>) -> Result<Self, StackError> {
+        let loaded = Loader::new().file(path.as_ref()).env(std::env::vars_os()).load()?;
+        Self::builder().loaded(loaded).build()
+    }
+
+    /// A stack of a configuration that was read already.
+    ///
+    /// # Errors
+    /// See [`StackError`]; nothing was started then.
+    pub fn from_loaded(loaded: Loaded) -> Result<Self, StackError> {
+        Self::builder().loaded(loaded).build()
+    }
+
+    /// A stack to be put together in code.
+    #[must_use]
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// A lane for one thread, called `name` in refusals and in the flight recorder.
+    ///
+    /// # Errors
+    /// [`StackError::Log`] if the log is poisoned or closed, [`StackError::Store`].
+    pub fn lane(&self, name: &str) -> Result<StackLane, StackError> {
+        let layers = Layers {
+            admission: self.admission.lane(name),
+            wal: self.wal.lane()?,
+            metrics: self.metrics.lane(),
+            sampler: self.sampler.lane(),
+            spans: self.spans.lane(),
+            events: self.events.lane(name),
+        };
+        let writer = self.store.writer(self.domain)?;
+        Ok(Lane::new(writer, layers, self.clock.tick(), self.lane_options))
+    }
+
+    /// The tokens.
+    #[must_use]
+    pub const fn store(&self) -> &Arc<TokenStore> {
+        &self.store
+    }
+
+    /// The log.
+    #[must_use]
+    pub fn wal(&self) -> &dyn ng_core::wal::WalSink {
+        self.wal.shared()
+    }
+
+    /// Quotas and the constitution.
+    #[must_use]
+    pub fn admission(&self) -> &dyn ng_core::admission::Admission {
+        self.admission.shared()
+    }
+
+    /// Counters and histograms.
+    #[must_use]
+    pub fn metrics(&self) -> &dyn ng_core::metrics::MetricSink {
+        self.metrics.shared()
+    }
+
+    /// Head sampling.
+    #[must_use]
+    pub fn sampler(&self) -> &dyn ng_core::sampling::SpanSampler {
+        self.sampler.shared()
+    }
+
+    /// Where spans go.
+    #[must_use]
+    pub fn spans(&self) -> &dyn ng_core::spans::SpanSink {
+        self.spans.shared()
+    }
+
+    /// The flight recorder.
+    #[must_use]
+    pub fn events(&self) -> &dyn ng_core::events::EventRecorder {
+        self.events.shared()
+    }
+
+    /// What was found in the log when the stack started; `None` if there was none.
+    #[must_use]
+    pub const fn recovered(&self) -> Option<&Recovered> {
+        self.recovered.as_ref()
+    }
+
+    /// Which implementations are in use, by section of the configuration.
+    #[must_use]
+    pub fn layers(&self) -> [(&'static str, bool); 5] {
+        [
+            ("wal", !self.wal.is_off()),
+            ("guardian", !self.admission.is_off()),
+            ("metrics", !self.metrics.is_off()),
+            ("tracing", !self.sampler.is_off()),
+            ("blackbox", !self.events.is_off()),
+        ]
+    }
+
+    /// Waits until the log has its segments ready, pre-written, at most `timeout`; whether it has. A
+    /// run that is to be measured in the steady state begins after this.
+    #[must_use]
+    pub fn wait_ready(&self, timeout: Duration) -> bool {
+        match &self.wal {
+            #[cfg(feature = "wal")]
+            WalChoice::Built(log) => log.wait_spares(timeout),
+            _ => {
+                let _ = timeout;
+                true
+            }
+        }
+    }
+
+    /// Ends in good order: what was appended becomes durable, spans are written out, the end is
+    /// recorded. Lanes that still exist are refused by the log from then on.
+    ///
+    /// # Errors
+    /// [`WaitError`] if the log could not make everything durable within `timeout`.
+    pub fn shutdown(self, timeout: Duration) -> Result<(), WaitError> {
+        let closed = self.wal.shared().close(timeout);
+        self.spans.shared().flush(timeout);
+        let durable = self.wal.shared().stats().durable_records;
+        let event = Event::rare(EventKind::STOPPED, self.store.len(), durable);
+        self.events
+            .shared()
+            .record_rare(event, if closed.is_ok() { "in good order" } else { "log not flushed" });
+        closed
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

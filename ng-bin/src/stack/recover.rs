@@ -1,0 +1,95 @@
+//! From a log's directory back into a store. Files are read, never changed.
+
+use std::path::Path;
+
+use ng_core::TokenStore;
+
+use super::StackError;
+
+/// What was found in a log.
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize)]
+pub struct Recovered {
+    /// Records read, of every kind.
+    pub records: u64,
+    /// Records of tokens that changed the store.
+    pub applied: u64,
+    /// Records of tokens that a younger one had overtaken.
+    pub superseded: u64,
+    /// Records of kinds that are not tokens'.
+    pub foreign: u64,
+    /// Records that a full buffer made the log let go, as the log itself says.
+    pub dropped: u64,
+    /// Segments read.
+    pub segments: u64,
+    /// The number of the record after the last.
+    pub next_lsn: u64,
+    /// What was wrong with the end, if the log was not closed in good order.
+    pub torn: Option<String>,
+}
+
+/// Puts the log in `dir` back into `store`; `None` if there is no such directory.
+///
+/// # Errors
+/// [`StackError::Recovery`] if acknowledged records can't be read, if a record is no token
+/// though it says so, or if the store can't take it. The files are as they were.
+#[cfg(feature = "wal")]
+pub fn replay(dir: &Path, store: &TokenStore) -> Result<Option<Recovered>, StackError> {
+    use ng_core::records::decode;
+    use ng_core::store::Restored;
+    type Cause = Box<dyn std::error::Error + Send + Sync>;
+    let failed = |source: Cause| StackError::Recovery { dir: dir.to_path_buf(), source };
+    match std::fs::metadata(dir) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(failed(error.into())),
+        Ok(_) => {}
+    }
+    let reader = ng_wal::recover::Reader::open(dir).map_err(|error| failed(error.into()))?;
+    let mut found = Recovered::default();
+    let mut fault: Option<Cause> = None;
+    let report = reader
+        .for_each_run(|run| {
+            if run.kind == ng_wal::GAP || fault.is_some() {
+                return;
+            }
+            for payload in run.bytes.chunks_exact(run.record_len.max(1)) {
+                match decode(run.kind, payload) {
+                    Ok(None) => found.foreign += 1,
+                    Err(error) => return fault = Some(error.into()),
+                    Ok(Some(record)) => match store.restore(&record) {
+                        Ok(Restored::Applied) => found.applied += 1,
+                        Ok(Restored::Superseded) => found.superseded += 1,
+                        Err(error) => return fault = Some(error.into()),
+                    },
+                }
+            }
+        })
+        .map_err(|error| failed(error.into()))?;
+    if let Some(fault) = fault {
+        return Err(failed(fault));
+    }
+    found.records = report.records;
+    found.dropped = report.dropped;
+    found.segments = report.segments;
+    found.next_lsn = report.next_lsn;
+    found.torn = report.torn.map(|torn| {
+        format!(
+            "torn tail at {}:{}: {}; {} records in {} blocks were not durable and are gone",
+            torn.path.display(),
+            torn.offset,
+            torn.fault,
+            torn.dropped_records,
+            torn.dropped_blocks
+        )
+    });
+    Ok((report.segments > 0).then_some(found))
+}
+
+/// As with the feature `wal`.
+///
+/// # Errors
+/// Always: there is nothing that could read a log.
+#[cfg(not(feature = "wal"))]
+pub fn replay(dir: &Path, _store: &TokenStore) -> Result<Option<Recovered>, StackError> {
+    let source = "this build can't read logs: build ng-stack with the feature \"wal\"".into();
+    Err(StackError::Recovery { dir: dir.to_path_buf(), source })
+}

@@ -1,0 +1,143 @@
+//! The stack about itself: what its layers count, as metrics that are read when asked for.
+
+use std::sync::Arc;
+
+use ng_core::TokenStore;
+use ng_core::events::Tier;
+use ng_core::metrics::{MetricDesc, MetricSink, RegisterError};
+use ng_core::sampling::Reason;
+
+use super::choice::{AdmissionChoice, EventChoice, SamplerChoice, SpanChoice, WalChoice};
+
+/// Registers them all; a layer that is off has none.
+pub(super) fn register(
+    sink: &dyn MetricSink,
+    store: &Arc<TokenStore>,
+    wal: &WalChoice,
+    admission: &AdmissionChoice,
+    sampler: &SamplerChoice,
+    spans: &SpanChoice,
+    events: &EventChoice,
+) -> Result<(), RegisterError> {
+    let watched = Arc::clone(store);
+    let live = MetricDesc::new("neurograph_tokens", "Tokens that live in the store.");
+    sink.gauge_from(&live, Box::new(move || as_float(watched.len())))?;
+    let watched = Arc::clone(store);
+    let reserved = MetricDesc::new("neurograph_store_reserved_bytes", "Address space taken for tokens.");
+    sink.gauge_from(&reserved, Box::new(move || as_float(watched.reserved_bytes())))?;
+    if !wal.is_off() {
+        register_wal(sink, wal)?;
+    }
+    if !admission.is_off() {
+        register_admission(sink, admission)?;
+    }
+    if !sampler.is_off() {
+        register_sampler(sink, sampler)?;
+    }
+    if !spans.is_off() {
+        register_spans(sink, spans)?;
+    }
+    if !events.is_off() {
+        register_events(sink, events)?;
+    }
+    Ok(())
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a gauge is a float; counts above 2^53 are rounded")]
+const fn as_float(n: u64) -> f64 {
+    n as f64
+}
+
+/// Counters and gauges of one layer: name, help, how to read it.
+macro_rules! watch {
+    ($sink:expr, $choice:expr, $stats:ident => {
+        $(counter $counter:literal, $counter_help:literal, $count:expr;)*
+        $(gauge $gauge:literal, $gauge_help:literal, $level:expr;)*
+    }) => {{
+        $({
+            let watched = $choice.clone();
+            $sink.counter_from(&MetricDesc::new($counter, $counter_help), Box::new(move || {
+                let $stats = watched.shared().stats();
+                $count
+            }))?;
+        })*
+        $({
+            let watched = $choice.clone();
+            $sink.gauge_from(&MetricDesc::new($gauge, $gauge_help), Box::new(move || {
+                let $stats = watched.shared().stats();
+                $level
+            }))?;
+        })*
+    }};
+}
+
+fn register_wal(sink: &dyn MetricSink, wal: &WalChoice) -> Result<(), RegisterError> {
+    watch!(sink, wal, stats => {
+        counter "neurograph_wal_records_total", "Records taken over by the log's writer.", stats.records;
+        counter "neurograph_wal_durable_records_total", "Records whose flush the device acknowledged.", stats.durable_records;
+        counter "neurograph_wal_written_bytes_total", "Bytes written to segments.", stats.written_bytes;
+        counter "neurograph_wal_syncs_total", "Syncs acknowledged.", stats.syncs;
+        counter "neurograph_wal_segments_total", "Segments begun.", stats.segments;
+        counter "neurograph_wal_stalls_total", "Times that a lane found no free buffer.", stats.stalls;
+        counter "neurograph_wal_stalled_nanoseconds_total", "Time that lanes waited for a buffer.", stats.stalled_ns;
+        counter "neurograph_wal_dropped_total", "Records that the policy let go.", stats.dropped;
+        gauge "neurograph_wal_durable_lag_seconds", "Age of the oldest record that is not durable.", as_float(stats.lag_ns) / 1e9;
+        gauge "neurograph_wal_poisoned", "1 once a write or a sync has failed.", f64::from(u8::from(stats.poisoned));
+    });
+    Ok(())
+}
+
+fn register_admission(sink: &dyn MetricSink, admission: &AdmissionChoice) -> Result<(), RegisterError> {
+    watch!(sink, admission, stats => {
+        counter "neurograph_quota_refused_total", "Tokens refused for a quota.", stats.refused;
+        counter "neurograph_constitution_violations_total", "Tokens outside the constitution, refused or passed.", stats.violations;
+        counter "neurograph_cleanups_total", "Cleanups finished.", stats.cleanups;
+        counter "neurograph_cleanup_freed_total", "Tokens that cleanups freed.", stats.freed;
+        gauge "neurograph_quota_used_tokens", "Tokens in use by the quota's account.", as_float(stats.used);
+        gauge "neurograph_quota_limit_tokens", "The limit in force.", as_float(stats.limit);
+        gauge "neurograph_process_resident_bytes", "Resident memory as the guardian last read it.", as_float(stats.resident_bytes);
+    });
+    Ok(())
+}
+
+fn register_sampler(sink: &dyn MetricSink, sampler: &SamplerChoice) -> Result<(), RegisterError> {
+    watch!(sink, sampler, stats => {
+        counter "neurograph_sampled_failed_total", "Sampled operations that failed.", stats.failed;
+        gauge "neurograph_sampling_rate", "The rate in force.", stats.rate;
+    });
+    for (i, reason) in Reason::ALL.into_iter().enumerate() {
+        let desc = MetricDesc::new("neurograph_sampled_total", "Sampled operations, by reason.");
+        let watched = sampler.clone();
+        sink.counter_from(
+            &desc.label("reason", reason.label()),
+            Box::new(move || watched.shared().stats().by_reason[i]),
+        )?;
+    }
+    Ok(())
+}
+
+fn register_spans(sink: &dyn MetricSink, spans: &SpanChoice) -> Result<(), RegisterError> {
+    watch!(sink, spans, stats => {
+        counter "neurograph_spans_recorded_total", "Spans given by lanes.", stats.recorded;
+        counter "neurograph_spans_exported_total", "Spans written out.", stats.exported;
+        counter "neurograph_spans_dropped_total", "Spans dropped: no slab, or the writing failed.", stats.dropped;
+    });
+    Ok(())
+}
+
+fn register_events(sink: &dyn MetricSink, events: &EventChoice) -> Result<(), RegisterError> {
+    watch!(sink, events, stats => {
+        counter "neurograph_blackbox_dropped_total", "Events that found no ring.", stats.dropped;
+        gauge "neurograph_blackbox_rings", "Rings in use.", as_float(stats.rings);
+    });
+    for tier in Tier::ALL {
+        let i = tier as usize;
+        let desc = MetricDesc::new("neurograph_blackbox_events_total", "Events recorded, by tier.");
+        let watched = events.clone();
+        sink.counter_from(
+            &desc.label("tier", tier.label()),
+            Box::new(move || watched.shared().stats().recorded[i]),
+        )?;
+    }
+    Ok(())
+}

@@ -1,0 +1,25 @@
+//! Telemetry of the NeuroGraph stack: what is counted, which operations are looked at, and where
+//! the spans of those go.
+//!
+//! | room | promises | shared side | lane |
+//! |---|---|---|---|
+//! | [`metrics`] | [`ng_core::metrics`] | [`Registry`] | [`MetricShard`] |
+//! | [`sampling`] | [`ng_core::sampling`] | [`Sampler`] | [`Gate`] |
+//! | [`spans`] | [`ng_core::spans`] | [`SpanWriter`] | [`SpanSlab`] |
+//!
+//! One rule holds in all of them: a lane writes memory of its own by plain loads and stores, and
+//! whoever reads merges (`roster`). Nothing here waits for a disk on a lane.
+
+// Helpers of tests count as production code to clippy where `cfg(test)` is not all that gates them.
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on fails"))]
+
+pub mod metrics;
+mod owned;
+mod roster;
+pub mod sampling;
+pub mod spans;
+mod sync;
+
+pub use metrics::{MetricShard, Registry, RegistryOptions};
+pub use sampling::{Gate, RateError, Sampler};
+pub use spans::{SpanOptions, SpanSlab, SpanWriter};

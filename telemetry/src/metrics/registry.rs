@@ -1,0 +1,195 @@
+//! The shared side of metrics: registration, reading, rendering.
+//!
+//! Callbacks are asked without any lock held, so they may use the registry themselves.
+
+use std::sync::{Arc, atomic};
+
+use ng_core::metrics::{
+    CounterId, GaugeId, HistogramId, HistogramSnapshot, MetricDesc, MetricLane, MetricSink, RegisterError,
+};
+
+use super::{
+    catalog::{Catalog, Kind, Source},
+    chunks::Chunks,
+    shard::{Lanes, MetricShard},
+    text::{HISTOGRAM_SERIES, write_count, write_head, write_histogram, write_level},
+};
+use crate::sync::{Mutex, lock};
+
+/// The most series that [`RegistryOptions::max_series`] may ask for.
+pub const MAX_SERIES: usize = 1_000_000;
+
+/// How a [`Registry`] is made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RegistryOptions {
+    /// How many series there may be, 0–[`MAX_SERIES`] (a greater number is taken as that); a
+    /// histogram counts for [`HISTOGRAM_SERIES`]. 10,000 by default. One more is refused, and
+    /// counted in `neurograph_telemetry_series_refused_total`.
+    pub max_series: usize,
+}
+
+impl Default for RegistryOptions {
+    fn default() -> Self {
+        Self { max_series: 10_000 }
+    }
+}
+
+/// The metrics of a stack.
+///
+/// ```
+/// use ng_core::metrics::{MetricDesc, MetricLane, MetricSink};
+/// use ng_telemetry::{Registry, RegistryOptions};
+///
+/// let registry = Registry::new(&RegistryOptions::default());
+/// let made = registry.counter(&MetricDesc::new("tokens_made_total", "Tokens made."))?;
+/// let mut lane = registry.open_lane();
+/// lane.add(made, 3);
+/// drop(lane);
+///
+/// let mut text = String::new();
+/// registry.render(&mut text);
+/// assert!(text.contains("tokens_made_total 3\n"));
+/// # Ok::<(), ng_core::metrics::RegisterError>(())
+/// ```
+#[derive(Debug)]
+pub struct Registry {
+    catalog: Mutex<Catalog>,
+    lanes: Arc<Lanes>,
+    /// The bits of each gauge's `f64`; they are shared, since a gauge is set and not added to.
+    gauges: Chunks<atomic::AtomicU64>,
+    gauges_given: atomic::AtomicU32,
+    refused: Arc<atomic::AtomicU64>,
+}
+
+impl Registry {
+    /// An empty registry, except for what it says of itself.
+    #[must_use]
+    pub fn new(options: &RegistryOptions) -> Self {
+        let room = options.max_series.min(MAX_SERIES);
+        let refused = Arc::new(atomic::AtomicU64::new(0));
+        let mut catalog = Catalog::new(room);
+        let read = Arc::clone(&refused);
+        let described = catalog.ask_uncounted(
+            &MetricDesc::new(
+                "neurograph_telemetry_series_refused_total",
+                "Series that were refused because telemetry.max_series are in use.",
+            ),
+            Kind::Counter,
+            &Source::Count(Arc::new(move || read.load(atomic::Ordering::Relaxed))),
+        );
+        debug_assert!(described.is_ok(), "the name is right and the catalog is empty: {described:?}");
+        Self {
+            catalog: Mutex::new(catalog),
+            lanes: Arc::new(Lanes::new(room, room / HISTOGRAM_SERIES)),
+            gauges: Chunks::with_room_for(room),
+            gauges_given: atomic::AtomicU32::new(0),
+            refused,
+        }
+    }
+
+    /// A new lane, as its own type, so that its calls can be inlined.
+    #[must_use]
+    pub fn open_lane(&self) -> MetricShard {
+        self.lanes.open()
+    }
+
+    fn register<R>(
+        &self,
+        register: impl FnOnce(&mut Catalog) -> Result<R, RegisterError>,
+    ) -> Result<R, RegisterError> {
+        let registered = register(&mut lock(&self.catalog));
+        if let Err(RegisterError::TooMany { .. }) = registered {
+            self.refused.fetch_add(1, atomic::Ordering::Relaxed);
+        }
+        registered
+    }
+
+    fn level(&self, id: u32) -> f64 {
+        let cell = self.gauges.get(id as usize);
+        f64::from_bits(cell.map_or(0, |cell| cell.load(atomic::Ordering::Relaxed)))
+    }
+}
+
+impl MetricSink for Registry {
+    fn counter(&self, desc: &MetricDesc) -> Result<CounterId, RegisterError> {
+        self.register(|catalog| {
+            let id = catalog.own(desc, Kind::Counter)?;
+            self.lanes.publish_counters(catalog.ids_given(Kind::Counter));
+            Ok(CounterId(id))
+        })
+    }
+
+    fn histogram(&self, desc: &MetricDesc) -> Result<HistogramId, RegisterError> {
+        self.register(|catalog| {
+            let id = catalog.own(desc, Kind::Histogram)?;
+            self.lanes.publish_histograms(catalog.ids_given(Kind::Histogram));
+            Ok(HistogramId(id))
+        })
+    }
+
+    fn gauge(&self, desc: &MetricDesc) -> Result<GaugeId, RegisterError> {
+        self.register(|catalog| {
+            let id = catalog.own(desc, Kind::Gauge)?;
+            self.gauges.get_or_make(id as usize, || atomic::AtomicU64::new(0));
+            self.gauges_given.store(catalog.ids_given(Kind::Gauge), atomic::Ordering::Release);
+            Ok(GaugeId(id))
+        })
+    }
+
+    fn counter_from(
+        &self,
+        desc: &MetricDesc,
+        read: Box<dyn Fn() -> u64 + Send + Sync>,
+    ) -> Result<(), RegisterError> {
+        self.register(|catalog| catalog.ask(desc, Kind::Counter, &Source::Count(read.into())))
+    }
+
+    fn gauge_from(
+        &self,
+        desc: &MetricDesc,
+        read: Box<dyn Fn() -> f64 + Send + Sync>,
+    ) -> Result<(), RegisterError> {
+        self.register(|catalog| catalog.ask(desc, Kind::Gauge, &Source::Level(read.into())))
+    }
+
+    fn set(&self, gauge: GaugeId, value: f64) {
+        if gauge.0 < self.gauges_given.load(atomic::Ordering::Acquire)
+            && let Some(cell) = self.gauges.get(gauge.0 as usize)
+        {
+            cell.store(value.to_bits(), atomic::Ordering::Relaxed);
+        }
+    }
+
+    fn lane(&self) -> Box<dyn MetricLane> {
+        Box::new(self.open_lane())
+    }
+
+    fn counter_value(&self, counter: CounterId) -> u64 {
+        self.lanes.counter(counter.0)
+    }
+
+    fn histogram_value(&self, histogram: HistogramId) -> HistogramSnapshot {
+        self.lanes.histogram(histogram.0)
+    }
+
+    fn render(&self, out: &mut String) {
+        let families = lock(&self.catalog).list();
+        let totals = self.lanes.totals();
+        for family in &families {
+            let name = &*family.name;
+            write_head(out, name, family.kind.label(), &family.help);
+            for series in &family.series {
+                let labels = &*series.labels;
+                match (&series.source, family.kind) {
+                    (Source::Owned(id), Kind::Counter) => write_count(out, name, labels, totals.counter(*id)),
+                    (Source::Owned(id), Kind::Gauge) => write_level(out, name, labels, self.level(*id)),
+                    (Source::Owned(id), Kind::Histogram) => {
+                        write_histogram(out, name, labels, &totals.histogram(*id));
+                    }
+                    (Source::Count(read), _) => write_count(out, name, labels, read()),
+                    (Source::Level(read), _) => write_level(out, name, labels, read()),
+                }
+            }
+        }
+    }
+}

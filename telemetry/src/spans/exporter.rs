@@ -1,0 +1,100 @@
+//! What an exporter is, and the two that need no file: [`Discard`] and [`Memory`].
+
+use std::{
+    io,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use ng_core::spans::{FinishedSpan, SpanId, TraceId};
+
+/// A finished span with the ids that it has in the export.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct SpanRecord {
+    /// Its trace.
+    pub trace: TraceId,
+    /// The span itself.
+    pub id: SpanId,
+    /// What the lane said of it; its `trace` may be `None`, the one above is in force.
+    pub span: FinishedSpan,
+}
+
+/// Why spans could not be written out. They are dropped and counted.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ExportError {
+    /// The file can't be opened.
+    #[error("can't open {} for spans: check that its directory exists and may be written", path.display())]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system says.
+        source: io::Error,
+    },
+    /// The file can't be written.
+    #[error("can't write {bytes} bytes of spans at {} byte {offset}: check the space and quota there", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Where the first span that is missing would have begun.
+        offset: u64,
+        /// How much was to be written.
+        bytes: usize,
+        /// What the operating system says.
+        source: io::Error,
+    },
+    /// An exporter's own fault.
+    #[error("the exporter failed: {0}")]
+    Other(Box<dyn std::error::Error + Send + Sync>),
+    /// The exporter panicked; the thread goes on.
+    #[error("the exporter panicked: {0}")]
+    Panicked(String),
+}
+
+/// Where finished spans go. One thread calls it; it may take its time.
+///
+/// A user's own exporter plugs in by implementing this.
+pub trait Exporter: Send {
+    /// Writes all of `spans` out, or none of them as far as it can.
+    ///
+    /// # Errors
+    /// [`ExportError`]; all of `spans` count as dropped. The next call may succeed.
+    fn export(&mut self, spans: &[SpanRecord]) -> Result<(), ExportError>;
+
+    /// Passes on whatever it still holds.
+    ///
+    /// # Errors
+    /// [`ExportError`]; nothing more is counted as dropped.
+    fn flush(&mut self) -> Result<(), ExportError> {
+        Ok(())
+    }
+}
+
+/// The exporter that keeps nothing; the writer counts its spans as exported. For measuring.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Discard;
+
+impl Exporter for Discard {
+    fn export(&mut self, _spans: &[SpanRecord]) -> Result<(), ExportError> {
+        Ok(())
+    }
+}
+
+/// The exporter that keeps everything, without bound. For tests: clones share what they keep.
+#[derive(Debug, Clone, Default)]
+pub struct Memory(Arc<Mutex<Vec<SpanRecord>>>);
+
+impl Memory {
+    /// What was exported so far.
+    #[must_use]
+    pub fn spans(&self) -> Vec<SpanRecord> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Exporter for Memory {
+    fn export(&mut self, spans: &[SpanRecord]) -> Result<(), ExportError> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(spans);
+        Ok(())
+    }
+}

@@ -1,0 +1,372 @@
+//! What lanes, writer and waiters share: the pool and the queue, the durable mark, the counts.
+//!
+//! Only slow paths come here. A lane never waits here with a lock of its own in hand.
+
+use crate::buffer::Buffer;
+use crate::handover::Epochs;
+use crate::lane::LaneShared;
+use crate::options::{LogOptions, Mode, OnFull};
+use crate::sync::lock;
+use ng_core::wal::{AppendError, Poison, Ticket, WaitError, WalStats};
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// A block that a lane has filled, on its way to the writer.
+#[derive(Debug)]
+pub(crate) struct Filled {
+    pub(crate) buffer: Buffer,
+    pub(crate) epoch: u64,
+    /// Bytes used, the block's header included.
+    pub(crate) used: usize,
+    /// Where the last run begins; its count isn't written yet.
+    pub(crate) last_run: usize,
+    /// Records in the runs before the last one.
+    pub(crate) records_before: u32,
+}
+
+/// The pool and the queue, under one lock.
+#[derive(Debug, Default)]
+pub(crate) struct Exchange {
+    pub(crate) free: Vec<Buffer>,
+    pub(crate) full: VecDeque<Filled>,
+    /// A lane has a block of the running epoch.
+    pub(crate) armed: bool,
+    /// A lane found no free buffer: open blocks of idle lanes are wanted back.
+    pub(crate) starving: bool,
+    /// Someone waits for this epoch: it is to end at once.
+    pub(crate) wanted_epoch: u64,
+    pub(crate) closing: bool,
+    writer_idle: bool,
+    poison: Option<Box<Poison>>,
+}
+
+/// How far the log is durable.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Mark {
+    pub(crate) epoch: u64,
+    pub(crate) lsn: u64,
+    /// Users' records since the log was opened.
+    pub(crate) records: u64,
+    pub(crate) oldest: Option<Instant>,
+}
+
+#[derive(Debug, Default)]
+struct Progress {
+    mark: Mark,
+    poison: Option<Box<Poison>>,
+    /// The writer has ended, after all was durable or the log was poisoned.
+    ended: bool,
+}
+
+/// Counts of [`WalStats`], each written by whoever it happens to.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) records: AtomicU64,
+    pub(crate) payload_bytes: AtomicU64,
+    pub(crate) written_bytes: AtomicU64,
+    pub(crate) blocks: AtomicU64,
+    pub(crate) syncs: AtomicU64,
+    pub(crate) segments: AtomicU64,
+    pub(crate) stalls: AtomicU64,
+    pub(crate) stalled_ns: AtomicU64,
+    pub(crate) dropped: AtomicU64,
+    pub(crate) lag_ns: AtomicU64,
+}
+
+#[derive(Debug)]
+pub(crate) struct Hub {
+    pub(crate) options: LogOptions,
+    pub(crate) epochs: Epochs,
+    pub(crate) counters: Counters,
+    pub(crate) lanes: Mutex<Vec<Arc<LaneShared>>>,
+    exchange: Mutex<Exchange>,
+    for_writer: Condvar,
+    for_lanes: Condvar,
+    progress: Mutex<Progress>,
+    moved: Condvar,
+    durable_epoch: AtomicU64,
+    durable_lsn: AtomicU64,
+    opened_lsn: u64,
+}
+
+pub(crate) fn add(counter: &AtomicU64, count: u64) {
+    counter.fetch_add(count, Ordering::Relaxed);
+}
+
+pub(crate) fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+impl Hub {
+    /// A log that has `epoch` and `lsn` behind it.
+    pub(crate) fn new(options: LogOptions, epoch: u64, lsn: u64) -> Self {
+        let free = (0..options.buffers).map(|_| Buffer::new(options.block_bytes)).collect();
+        let mark = Mark { epoch, lsn, ..Mark::default() };
+        Self {
+            epochs: Epochs::starting_at(epoch + 1),
+            counters: Counters::default(),
+            lanes: Mutex::default(),
+            exchange: Mutex::new(Exchange { free, ..Exchange::default() }),
+            for_writer: Condvar::new(),
+            for_lanes: Condvar::new(),
+            progress: Mutex::new(Progress { mark, ..Progress::default() }),
+            moved: Condvar::new(),
+            durable_epoch: AtomicU64::new(epoch),
+            durable_lsn: AtomicU64::new(lsn),
+            opened_lsn: lsn,
+            options,
+        }
+    }
+
+    // ---- the lane's side
+
+    /// Puts a filled block into the queue.
+    pub(crate) fn hand_over(&self, filled: Filled) {
+        lock(&self.exchange).full.push_back(filled);
+        self.for_writer.notify_one();
+    }
+
+    /// Why no lane may append any more, if so.
+    fn refusal(exchange: &Exchange) -> Option<AppendError> {
+        match &exchange.poison {
+            Some(poison) => Some(AppendError::Poisoned(poison.clone())),
+            None => exchange.closing.then_some(AppendError::Closed),
+        }
+    }
+
+    /// Whether a lane may append; the writer is told that one is about to.
+    pub(crate) fn arm(&self) -> Result<(), AppendError> {
+        let mut exchange = lock(&self.exchange);
+        if let Some(refusal) = Self::refusal(&exchange) {
+            return Err(refusal);
+        }
+        exchange.armed = true;
+        if exchange.writer_idle {
+            exchange.writer_idle = false;
+            self.for_writer.notify_one();
+        }
+        Ok(())
+    }
+
+    /// A free buffer, or what the policy says instead.
+    pub(crate) fn obtain(&self) -> Result<Buffer, AppendError> {
+        let mut exchange = lock(&self.exchange);
+        let mut since = None;
+        let outcome = loop {
+            if let Some(refusal) = Self::refusal(&exchange) {
+                break Err(refusal);
+            }
+            if let Some(buffer) = exchange.free.pop() {
+                break Ok(buffer);
+            }
+            exchange.starving = true;
+            exchange.writer_idle = false;
+            self.for_writer.notify_one();
+            let since = *since.get_or_insert_with(Instant::now);
+            let buffers = self.options.buffers;
+            exchange = match self.options.on_full {
+                OnFull::Fail => break Err(AppendError::Full { buffers }),
+                OnFull::Drop => break Err(AppendError::Dropped { buffers }),
+                OnFull::Block => self.for_lanes.wait(exchange).unwrap_or_else(PoisonError::into_inner),
+                OnFull::BlockFor(patience) => {
+                    let Some(rest) = patience.checked_sub(since.elapsed()).filter(|rest| !rest.is_zero())
+                    else {
+                        break Err(AppendError::Full { buffers });
+                    };
+                    let waited = self.for_lanes.wait_timeout(exchange, rest);
+                    waited.unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+        };
+        drop(exchange);
+        if let Some(since) = since {
+            add(&self.counters.stalls, 1);
+            add(&self.counters.stalled_ns, nanoseconds(since.elapsed()));
+        }
+        outcome
+    }
+
+    /// A buffer goes back to the pool; one that isn't the pool's is freed.
+    pub(crate) fn give_back(&self, mut buffer: Buffer) {
+        if buffer.bytes_mut().len() != self.options.block_bytes {
+            return;
+        }
+        lock(&self.exchange).free.push(buffer);
+        self.for_lanes.notify_one();
+    }
+
+    // ---- the writer's side
+
+    /// Waits until there is something to do: a full block, or the end of the epoch at `deadline`.
+    /// `look` sees the exchange and answers whether the wait is over.
+    pub(crate) fn wait_for_work<R>(
+        &self,
+        mut look: impl FnMut(&mut Exchange) -> Result<R, Option<Duration>>,
+    ) -> R {
+        let mut exchange = lock(&self.exchange);
+        loop {
+            exchange = match look(&mut exchange) {
+                Ok(work) => return work,
+                Err(Some(rest)) => {
+                    let waited = self.for_writer.wait_timeout(exchange, rest);
+                    waited.unwrap_or_else(PoisonError::into_inner).0
+                }
+                Err(None) => {
+                    exchange.writer_idle = true;
+                    self.for_writer.wait(exchange).unwrap_or_else(PoisonError::into_inner)
+                }
+            };
+        }
+    }
+
+    pub(crate) fn with_exchange<R>(&self, change: impl FnOnce(&mut Exchange) -> R) -> R {
+        change(&mut lock(&self.exchange))
+    }
+
+    /// Moves the durable mark on and wakes who waits for it.
+    pub(crate) fn publish(&self, mark: Mark) {
+        let lag = mark.oldest.map_or(0, |oldest| nanoseconds(oldest.elapsed()));
+        self.counters.lag_ns.store(lag, Ordering::Relaxed);
+        let mut progress = lock(&self.progress);
+        if progress.poison.is_none() && mark.epoch >= progress.mark.epoch {
+            progress.mark = mark;
+            self.durable_epoch.store(mark.epoch, Ordering::Release);
+            self.durable_lsn.store(mark.lsn, Ordering::Release);
+        }
+        drop(progress);
+        self.moved.notify_all();
+    }
+
+    /// The log stands still from here on. The first reason counts.
+    pub(crate) fn poison(&self, poison: Poison) {
+        let poison = Box::new(poison);
+        lock(&self.exchange).poison.get_or_insert_with(|| poison.clone());
+        lock(&self.progress).poison.get_or_insert(poison);
+        // Each lane's next append finds another epoch, goes the slow way and hears of it.
+        self.epochs.close();
+        self.for_writer.notify_all();
+        self.for_lanes.notify_all();
+        self.moved.notify_all();
+    }
+
+    pub(crate) fn poisoned(&self) -> Option<Box<Poison>> {
+        lock(&self.progress).poison.clone()
+    }
+
+    /// The writer has ended.
+    pub(crate) fn end(&self) {
+        lock(&self.progress).ended = true;
+        self.moved.notify_all();
+    }
+
+    // ---- the waiters' side
+
+    pub(crate) fn durable(&self) -> Ticket {
+        Ticket(self.durable_epoch.load(Ordering::Acquire))
+    }
+
+    /// Records below this number are on the device, for a reader to hold the log to. In mode `os`
+    /// only those that were there when the log was opened: nothing else was synced.
+    pub(crate) fn synced_lsn(&self) -> u64 {
+        match self.options.mode {
+            Mode::Os => self.opened_lsn,
+            Mode::Group | Mode::Each => self.durable_lsn.load(Ordering::Acquire),
+        }
+    }
+
+    /// Ends the epoch of `ticket` early, if it runs still.
+    pub(crate) fn want(&self, ticket: Ticket) {
+        let mut exchange = lock(&self.exchange);
+        exchange.wanted_epoch = exchange.wanted_epoch.max(ticket.0);
+        exchange.writer_idle = false;
+        self.for_writer.notify_one();
+    }
+
+    /// Takes no more records.
+    pub(crate) fn begin_close(&self) {
+        let mut exchange = lock(&self.exchange);
+        exchange.closing = true;
+        exchange.writer_idle = false;
+        self.for_writer.notify_one();
+        self.for_lanes.notify_all();
+    }
+
+    /// Waits until `ticket` is durable. Without a timeout as long as it takes.
+    pub(crate) fn wait_durable(&self, ticket: Ticket, timeout: Option<Duration>) -> Result<(), WaitError> {
+        if self.durable() >= ticket {
+            return Ok(());
+        }
+        self.want(ticket);
+        self.wait(timeout, ticket, |progress| {
+            if progress.mark.epoch >= ticket.0 {
+                return Some(Ok(()));
+            }
+            (progress.ended && progress.poison.is_none()).then_some(Err(WaitError::Closed))
+        })
+    }
+
+    /// Waits until the writer has ended.
+    pub(crate) fn wait_end(&self, timeout: Duration) -> Result<(), WaitError> {
+        let ticket = Ticket(self.epochs.current());
+        self.wait(Some(timeout), ticket, |progress| {
+            let sound = progress.poison.is_none();
+            (progress.ended && sound).then_some(Ok(()))
+        })
+    }
+
+    fn wait(
+        &self,
+        timeout: Option<Duration>,
+        ticket: Ticket,
+        done: impl Fn(&Progress) -> Option<Result<(), WaitError>>,
+    ) -> Result<(), WaitError> {
+        let since = Instant::now();
+        let mut progress = lock(&self.progress);
+        loop {
+            if let Some(outcome) = done(&progress) {
+                return outcome;
+            }
+            if let Some(poison) = &progress.poison {
+                return Err(WaitError::Poisoned(poison.clone()));
+            }
+            progress = match timeout {
+                None => self.moved.wait(progress).unwrap_or_else(PoisonError::into_inner),
+                Some(timeout) => {
+                    let waited = since.elapsed();
+                    let Some(rest) = timeout.checked_sub(waited).filter(|rest| !rest.is_zero()) else {
+                        let durable = Ticket(progress.mark.epoch);
+                        return Err(WaitError::TimedOut { waited, ticket, durable });
+                    };
+                    let waited = self.moved.wait_timeout(progress, rest);
+                    waited.unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+        }
+    }
+
+    pub(crate) fn stats(&self) -> WalStats {
+        let progress = lock(&self.progress);
+        let durable_records = progress.mark.records;
+        let poisoned = progress.poison.is_some();
+        drop(progress);
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let counters = &self.counters;
+        let records = read(&counters.records);
+        WalStats {
+            records,
+            durable_records,
+            payload_bytes: read(&counters.payload_bytes),
+            written_bytes: read(&counters.written_bytes),
+            blocks: read(&counters.blocks),
+            syncs: read(&counters.syncs),
+            segments: read(&counters.segments),
+            stalls: read(&counters.stalls),
+            stalled_ns: read(&counters.stalled_ns),
+            dropped: read(&counters.dropped),
+            lag_ns: if records == durable_records { 0 } else { read(&counters.lag_ns) },
+            poisoned,
+        }
+    }
+}

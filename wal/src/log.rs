@@ -1,0 +1,201 @@
+//! The log as a whole: opened, shared by its lanes, closed.
+
+use crate::backend::StdBackEnd;
+use crate::error::{IoError, LogError};
+use crate::hub::Hub;
+use crate::lane::LogLane;
+use crate::options::LogOptions;
+use crate::recover::{self, Recovered};
+use crate::segments::Supply;
+use crate::storage::{OsStorage, Storage};
+use crate::sync::lock;
+use crate::writer::Writer;
+use ng_core::wal::{AppendError, Ticket, WaitError, WalLane, WalSink, WalStats};
+use std::fs::{File, TryLockError};
+use std::io::{self, Read, Seek, Write};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
+
+/// How long a log that is dropped without [`WalSink::close`] waits for the disk.
+pub const DROP_PATIENCE: Duration = Duration::from_secs(30);
+
+/// A write-ahead log. Shared by reference; each thread opens a lane of its own.
+///
+/// Dropping it closes it, and waits at most [`DROP_PATIENCE`].
+#[derive(Debug)]
+pub struct Log {
+    hub: Arc<Hub>,
+    supply: Arc<Supply>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    recovered: Recovered,
+    // Held for as long as the log is.
+    _lock: Option<File>,
+}
+
+impl Log {
+    /// Opens the log in `options.dir`, makes it if it isn't there, and continues after the end of
+    /// what can be recovered. Blocks behind that end are left alone and never come back.
+    ///
+    /// # Errors
+    /// See [`LogError`]. With a bad option nothing was made; with any error no log file was
+    /// changed.
+    pub fn open(options: LogOptions) -> Result<Self, LogError> {
+        options.validate()?;
+        let dir = &options.dir;
+        std::fs::create_dir_all(dir).map_err(IoError::at("create", dir, 0))?;
+        let lock = lock_dir(dir)?;
+        Self::open_in(options, Arc::new(OsStorage), Some(lock))
+    }
+
+    pub(crate) fn open_in(
+        options: LogOptions,
+        storage: Arc<dyn Storage>,
+        lock: Option<File>,
+    ) -> Result<Self, LogError> {
+        let dir = options.dir.clone();
+        let recovered = recover::find_end(&dir, &*storage)?;
+        let end = recovered.end;
+        let supply = Supply::new(
+            storage,
+            &dir,
+            options.segment_bytes,
+            options.spare_segments,
+            &recovered.spares,
+            recovered.next_number,
+        )
+        .map_err(IoError::at("open", &dir, 0))?;
+        let supply = Arc::new(supply);
+        supply.prime().map_err(|poison| IoError {
+            operation: poison.operation,
+            path: poison.path,
+            offset: poison.offset,
+            source: io::Error::other(poison.cause),
+        })?;
+        let hub = Arc::new(Hub::new(options, end.epoch, end.next_lsn));
+        let spawning = |error| LogError::from(IoError::at("start of the threads", &dir, 0)(error));
+        let back_end = StdBackEnd::start(Arc::clone(&hub)).map_err(spawning)?;
+        let maker = Builder::new().name("ng-wal-prealloc".to_owned()).spawn({
+            let supply = Arc::clone(&supply);
+            move || supply.run()
+        });
+        let writer = Writer::new(Arc::clone(&hub), Arc::clone(&supply), back_end, end);
+        let writer = Builder::new().name("ng-wal-writer".to_owned()).spawn(move || writer.run());
+        let (maker, writer) = match (maker, writer) {
+            (Ok(maker), Ok(writer)) => (maker, writer),
+            (maker, writer) => {
+                supply.stop();
+                hub.begin_close();
+                return Err(spawning(
+                    maker.err().or(writer.err()).unwrap_or_else(|| io::ErrorKind::Other.into()),
+                ));
+            }
+        };
+        Ok(Self { hub, supply, threads: Mutex::new(vec![writer, maker]), recovered, _lock: lock })
+    }
+
+    /// A new lane, for one thread.
+    ///
+    /// # Errors
+    /// [`AppendError::Poisoned`] or [`AppendError::Closed`].
+    pub fn open_lane(&self) -> Result<LogLane, AppendError> {
+        LogLane::new(Arc::clone(&self.hub))
+    }
+
+    /// What the log was opened with.
+    #[must_use]
+    pub fn options(&self) -> &LogOptions {
+        &self.hub.options
+    }
+
+    /// The number of the first record that this log appends: how many were in it when it was
+    /// opened, gap records included.
+    #[must_use]
+    pub fn first_lsn(&self) -> u64 {
+        self.recovered.end.next_lsn
+    }
+
+    /// Waits until all spare segments are pre-written, at most `timeout`; whether they are. A
+    /// burst that follows runs at the disk's full speed.
+    pub fn wait_spares(&self, timeout: Duration) -> bool {
+        self.supply.wait_ready(timeout)
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+impl Log {
+    /// Whether a lane waits for a buffer.
+    pub(crate) fn is_starving(&self) -> bool {
+        self.hub.with_exchange(|exchange| exchange.starving)
+    }
+}
+
+impl WalSink for Log {
+    fn lane(&self) -> Result<Box<dyn WalLane>, AppendError> {
+        Ok(Box::new(self.open_lane()?))
+    }
+
+    fn durable(&self) -> Ticket {
+        self.hub.durable()
+    }
+
+    fn wait_durable(&self, ticket: Ticket, timeout: Duration) -> Result<(), WaitError> {
+        self.hub.wait_durable(ticket, Some(timeout))
+    }
+
+    fn flush(&self, timeout: Duration) -> Result<Ticket, WaitError> {
+        let ticket = Ticket(self.hub.epochs.current());
+        match self.hub.wait_durable(ticket, Some(timeout)) {
+            // A closed log is flushed: its epoch has moved on past the last record.
+            Err(WaitError::Closed) => Ok(self.hub.durable()),
+            other => other.map(|()| ticket),
+        }
+    }
+
+    fn close(&self, timeout: Duration) -> Result<(), WaitError> {
+        self.hub.begin_close();
+        self.hub.wait_end(timeout)?;
+        for thread in lock(&self.threads).drain(..) {
+            // A panic there was reported by its own hook; there is nothing to add.
+            let _ = thread.join();
+        }
+        Ok(())
+    }
+
+    fn stats(&self) -> WalStats {
+        self.hub.stats()
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        // Nobody is left to hear of it; who wants to hear closes the log first.
+        let _ = self.close(DROP_PATIENCE);
+    }
+}
+
+fn lock_dir(dir: &Path) -> Result<File, LogError> {
+    let path = dir.join("LOCK");
+    let mut file = File::options()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&path)
+        .map_err(IoError::at("open", &path, 0))?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut owner = String::new();
+            let known = file.read_to_string(&mut owner).is_ok() && !owner.trim().is_empty();
+            let owner = if known { owner.trim().to_owned() } else { "unknown".to_owned() };
+            return Err(LogError::Locked { dir: dir.to_owned(), owner });
+        }
+        Err(TryLockError::Error(error)) => return Err(IoError::at("lock", &path, 0)(error).into()),
+    }
+    let told =
+        file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{}", std::process::id()));
+    told.map_err(IoError::at("write", &path, 0))?;
+    Ok(file)
+}

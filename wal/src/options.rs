@@ -1,0 +1,155 @@
+//! What a user may choose of a log, and what of it can't be.
+
+use crate::format::block::BLOCK_HEADER_BYTES;
+use crate::format::run::RUN_HEADER_BYTES;
+use crate::format::{ALIGNMENT, padded};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// When a record becomes durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Mode {
+    /// All lanes' records of an epoch together, each [`LogOptions::interval`].
+    #[default]
+    Group,
+    /// Before `append` returns; callers that come together share a sync.
+    Each,
+    /// **Never by this log.** Records are handed to the operating system and survive the process,
+    /// but a power cut or a crash of the kernel takes them. `durable` then means *written*.
+    Os,
+}
+
+/// What a lane does when the disk is behind and all buffers are full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnFull {
+    /// Waits.
+    #[default]
+    Block,
+    /// Waits at most so long, then refuses.
+    BlockFor(Duration),
+    /// Lets the record go, counts it, and leaves a gap record in the log.
+    Drop,
+    /// Refuses at once.
+    Fail,
+}
+
+/// How a log is kept. [`LogOptions::new`] gives the defaults.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogOptions {
+    /// The directory; made if it isn't there. One log, one directory, one process.
+    pub dir: PathBuf,
+    /// When a record becomes durable. Default: [`Mode::Group`].
+    pub mode: Mode,
+    /// The length of an epoch: how long a record waits at most before its sync begins. 10 µs to
+    /// 60 s, default 1 ms.
+    pub interval: Duration,
+    /// Ends an epoch early when a lane has appended this many records in it; 0 for never, the
+    /// default.
+    pub batch_records: u64,
+    /// The size of a block, in bytes: a multiple of 4,096 from 8 KiB to 16 MiB. A record fits in
+    /// one block. Default 1 MiB; less if there are many lanes.
+    pub block_bytes: usize,
+    /// How many blocks are in memory, open ones included: 2 to 1,024, default 16.
+    pub buffers: usize,
+    /// The size of a segment file, in bytes: a multiple of 4,096, at least one block and its
+    /// header, at most 4 GiB. Default 64 MiB.
+    pub segment_bytes: u64,
+    /// How many segments are kept ready, pre-written with zeros: 1 to 64, default 1. More of them
+    /// let a burst run at the disk's full speed.
+    pub spare_segments: usize,
+    /// What a lane does when all buffers are full. Default: [`OnFull::Block`].
+    pub on_full: OnFull,
+}
+
+/// An option that can't be, and what to write instead.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("wal.{option} = {value} can't be: write {expected}")]
+pub struct OptionError {
+    /// The option's name.
+    pub option: &'static str,
+    /// What it was set to.
+    pub value: String,
+    /// What it may be.
+    pub expected: String,
+}
+
+impl LogOptions {
+    /// The defaults, in this directory.
+    pub fn new(dir: impl Into<PathBuf>) -> Self {
+        Self {
+            dir: dir.into(),
+            mode: Mode::Group,
+            interval: Duration::from_millis(1),
+            batch_records: 0,
+            block_bytes: 1 << 20,
+            buffers: 16,
+            segment_bytes: 64 << 20,
+            spare_segments: 1,
+            on_full: OnFull::Block,
+        }
+    }
+
+    /// The largest payload that fits in one record, in bytes.
+    #[must_use]
+    pub fn largest_payload(&self) -> usize {
+        self.block_bytes.saturating_sub(BLOCK_HEADER_BYTES + RUN_HEADER_BYTES)
+    }
+
+    /// Checks each option by itself and against the others.
+    ///
+    /// # Errors
+    /// The first [`OptionError`].
+    pub fn validate(&self) -> Result<(), OptionError> {
+        let fault = |option, value: String, expected: &str| {
+            Err(OptionError { option, value, expected: expected.to_owned() })
+        };
+        if self.dir.as_os_str().is_empty() {
+            return fault("dir", "\"\"".to_owned(), "the path of a directory");
+        }
+        if !(Duration::from_micros(10)..=Duration::from_secs(60)).contains(&self.interval) {
+            return fault("interval", format!("{:?}", self.interval), "10us to 60s, for example 1ms");
+        }
+        let whole = |bytes: u64| bytes.is_multiple_of(ALIGNMENT as u64);
+        if !whole(self.block_bytes as u64) || !(2 * ALIGNMENT..=16 << 20).contains(&self.block_bytes) {
+            let expected = "a multiple of 4096 from 8192 to 16777216";
+            return fault("block_bytes", self.block_bytes.to_string(), expected);
+        }
+        if !(2..=1024).contains(&self.buffers) {
+            return fault("buffers", self.buffers.to_string(), "2 to 1024");
+        }
+        let smallest = (ALIGNMENT + padded(self.block_bytes)) as u64;
+        if !whole(self.segment_bytes) || !(smallest..=4 << 30).contains(&self.segment_bytes) {
+            let expected = format!("a multiple of 4096 from {smallest} (a block and a header) to 4294967296");
+            return fault("segment_bytes", self.segment_bytes.to_string(), &expected);
+        }
+        if !(1..=64).contains(&self.spare_segments) {
+            return fault("spare_segments", self.spare_segments.to_string(), "1 to 64");
+        }
+        Ok(())
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_granted_and_each_fault_is_named() {
+        let good = LogOptions::new("log");
+        assert_eq!(good.validate(), Ok(()));
+        let faults = [
+            ("dir", LogOptions { dir: PathBuf::new(), ..good.clone() }),
+            ("interval", LogOptions { interval: Duration::ZERO, ..good.clone() }),
+            ("block_bytes", LogOptions { block_bytes: 4096, ..good.clone() }),
+            ("block_bytes", LogOptions { block_bytes: 10_000, ..good.clone() }),
+            ("buffers", LogOptions { buffers: 1, ..good.clone() }),
+            ("segment_bytes", LogOptions { segment_bytes: 1 << 20, ..good.clone() }),
+            ("spare_segments", LogOptions { spare_segments: 0, ..good.clone() }),
+        ];
+        for (option, options) in faults {
+            let fault = options.validate().unwrap_err();
+            assert_eq!(fault.option, option);
+            assert!(fault.to_string().contains("write "), "{fault}");
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! Reading a log back: the longest prefix of whole epochs, or the reason why there is none.
+//!
+//! Recovery stops at the first block that isn't the one that belongs there. If anything behind it
+//! proves that more was durable, acknowledged records are gone, and that is an error; if nothing
+//! does, it is a torn tail, and normal. An epoch whose end never came is left out whole: only
+//! whole epochs keep causality among lanes. Nothing here writes to a file.
+
+mod evidence;
+mod reader;
+mod survey;
+mod verifier;
+mod window;
+
+pub use reader::{Block, Reader};
+
+use crate::error::{IoError, RecoverError};
+use crate::format::BlockFault;
+use crate::storage::Storage;
+use crate::writer::{End, random};
+use std::path::{Path, PathBuf};
+use survey::Survey;
+use verifier::Verifier;
+
+/// What was found in a log. Complete once [`Reader::next_block`] has answered `None`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Segments that belong to the log's history.
+    pub segments: u64,
+    /// Segments that a torn tail left behind, and that belong to no history.
+    pub abandoned_segments: u64,
+    /// Sound blocks of whole epochs.
+    pub blocks: u64,
+    /// Records recovered, gap records included.
+    pub records: u64,
+    /// The number of the first record; above 0 if older segments were removed.
+    pub first_lsn: u64,
+    /// The number that the next record will have.
+    pub next_lsn: u64,
+    /// Gap records among the recovered.
+    pub gaps: u64,
+    /// How many records the policy `drop` let go, by the gap records.
+    pub dropped: u64,
+    /// The tail that was left out, if there was one.
+    pub torn: Option<TornTail>,
+}
+
+/// The end of a log that was cut off in the middle of its work. Nothing in it was acknowledged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TornTail {
+    /// The file.
+    pub path: PathBuf,
+    /// Where the first block is that doesn't count, in bytes.
+    pub offset: u64,
+    /// Why reading ended.
+    pub fault: BlockFault,
+    /// Sound blocks that were left out.
+    pub dropped_blocks: u64,
+    /// Records in them.
+    pub dropped_records: u64,
+}
+
+/// Where a log goes on.
+#[derive(Debug)]
+pub(crate) struct Recovered {
+    pub(crate) end: End,
+    /// Segments prepared and not used.
+    pub(crate) spares: Vec<u32>,
+    pub(crate) next_number: u32,
+}
+
+/// Finds the end of the log and makes sure that what lies before it is durable.
+///
+/// Only what may not be durable yet is read: the blocks from the last durable mark on.
+pub(crate) fn find_end(dir: &Path, storage: &dyn Storage) -> Result<Recovered, RecoverError> {
+    let survey = Survey::of(dir, storage)?;
+    let (spares, next_number) = (survey.spares(), survey.next_number());
+    let mut start = survey.first_unproven();
+    let end = loop {
+        let Some(link) = survey.chain.get(start) else {
+            let end = End {
+                log_id: survey.log_id().unwrap_or_else(random),
+                next_lsn: 0,
+                epoch: 0,
+                segment: 0,
+                blocks: 0,
+                crc: 0,
+            };
+            break survey.check_lone_files().map(|()| end)?;
+        };
+        // An end of an epoch may lie in a segment before, unless there is none.
+        let known = (start == 0).then(|| link.beginning());
+        let mut verifier = Verifier::new(&survey, start, known);
+        while verifier.step(&survey)?.is_some() {}
+        match verifier.conclude(&survey)? {
+            Some((end, _)) => break end,
+            None => start = start.saturating_sub(1),
+        }
+    };
+    // A process may have died with blocks in the page cache that no sync has covered. Whoever
+    // reads them now must not lose them later.
+    for link in survey.chain.iter().skip(start) {
+        link.file.sync().map_err(IoError::at("sync", &link.path, 0))?;
+    }
+    Ok(Recovered { end, spares, next_number })
+}

@@ -1,0 +1,137 @@
+//! Goes through the history block by block and knows at each point where the last whole epoch
+//! ended.
+
+use super::survey::{Link, Survey};
+use super::window::Window;
+use super::{TornTail, evidence};
+use crate::error::RecoverError;
+use crate::format::block::{self, END_OF_EPOCH, Place};
+use crate::format::{ALIGNMENT, BlockFault};
+use crate::writer::End;
+
+/// A block that was found sound and in its place.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Found {
+    /// The segment's index in the history.
+    pub(crate) at: usize,
+    pub(crate) offset: u64,
+    pub(crate) records: u32,
+    pub(crate) ends_epoch: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct Verifier {
+    at: usize,
+    offset: u64,
+    place: Place,
+    window: Window,
+    /// Where the last whole epoch ended, if one did.
+    complete: Option<End>,
+    /// Blocks and records since, and where the first of them is.
+    open: (u64, u64),
+    open_at: Option<(usize, u64)>,
+    fault: BlockFault,
+}
+
+impl Verifier {
+    /// Begins at a segment; `known` if an epoch is known to have ended before it.
+    pub(crate) fn new(survey: &Survey, start: usize, known: Option<End>) -> Self {
+        let nowhere = Place { segment: 0, salt: 0, index: 0, first_lsn: 0, previous_crc: 0 };
+        Self {
+            at: start,
+            offset: ALIGNMENT as u64,
+            place: survey.chain.get(start).map_or(nowhere, Link::first_place),
+            window: Window::default(),
+            complete: known,
+            open: (0, 0),
+            open_at: None,
+            fault: BlockFault::Empty,
+        }
+    }
+
+    /// The next sound block; `None` where the history ends or breaks.
+    pub(crate) fn step(&mut self, survey: &Survey) -> Result<Option<Found>, RecoverError> {
+        let Some(mut link) = survey.chain.get(self.at) else { return Ok(None) };
+        while let Some(next) = survey.chain.get(self.at + 1) {
+            if next.header.previous_blocks.get() != self.place.index {
+                break;
+            }
+            let same_end = next.header.previous_crc.get() == self.place.previous_crc
+                && next.header.first_lsn.get() == self.place.first_lsn;
+            if !same_end {
+                self.fault = BlockFault::Sequence { found: 0, expected: self.place.index };
+                return Ok(None);
+            }
+            self.at += 1;
+            self.offset = ALIGNMENT as u64;
+            self.place = next.first_place();
+            link = next;
+        }
+        let checked = self.window.block(link, self.offset)?.and_then(|(header, bytes)| {
+            block::check_place(&header, bytes, &self.place).map(|()| (header, bytes.len()))
+        });
+        let (header, length) = match checked {
+            Ok(found) => found,
+            Err(fault) => {
+                self.fault = fault;
+                return Ok(None);
+            }
+        };
+        let ends_epoch = header.flags.get() & END_OF_EPOCH != 0;
+        let found = Found { at: self.at, offset: self.offset, records: header.records.get(), ends_epoch };
+        self.offset += length as u64;
+        self.place.index += 1;
+        self.place.first_lsn += u64::from(found.records);
+        self.place.previous_crc = header.crc.get();
+        if ends_epoch {
+            self.open = (0, 0);
+            self.open_at = None;
+            self.complete = Some(End {
+                log_id: link.header.log_id.get(),
+                next_lsn: self.place.first_lsn,
+                epoch: header.epoch.get(),
+                segment: self.place.segment,
+                blocks: self.place.index,
+                crc: self.place.previous_crc,
+            });
+        } else {
+            self.open = (self.open.0 + 1, self.open.1 + u64::from(found.records));
+            self.open_at.get_or_insert((found.at, found.offset));
+        }
+        Ok(Some(found))
+    }
+
+    /// After the last step: where the log ends and what was left out; `None` if no end of an epoch
+    /// was seen.
+    pub(crate) fn conclude(&self, survey: &Survey) -> Result<Option<(End, Option<TornTail>)>, RecoverError> {
+        let (Some(end), Some(link)) = (self.complete, survey.chain.get(self.at)) else { return Ok(None) };
+        let behind = evidence::behind(survey, self.at, self.offset)?;
+        if behind.durable_lsn > end.next_lsn {
+            if let Some(path) = &survey.lost {
+                return Err(RecoverError::DamagedHeader { path: path.clone() });
+            }
+            return Err(RecoverError::Damaged {
+                path: link.path.clone(),
+                offset: self.offset,
+                fault: self.fault,
+                recovered_to: end.next_lsn,
+                durable_to: behind.durable_lsn,
+            });
+        }
+        let clean = self.fault == BlockFault::Empty && behind.blocks == 0;
+        if clean && self.open_at.is_none() {
+            return Ok(Some((end, None)));
+        }
+        let fault = if clean { BlockFault::OpenEpoch } else { self.fault };
+        let (at, offset) = self.open_at.unwrap_or((self.at, self.offset));
+        let path = survey.chain.get(at).map_or_else(|| link.path.clone(), |link| link.path.clone());
+        let torn = TornTail {
+            path,
+            offset,
+            fault,
+            dropped_blocks: self.open.0 + behind.blocks,
+            dropped_records: self.open.1 + behind.records,
+        };
+        Ok(Some((end, Some(torn))))
+    }
+}

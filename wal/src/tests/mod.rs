@@ -1,0 +1,62 @@
+//! The log on a disk that tears, forgets and fails.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test reports by panicking")]
+
+mod crash;
+mod damage;
+mod faults;
+
+use crate::recover::{Reader, Report};
+use crate::storage::sim::SimStorage;
+use crate::{GAP, Log, LogOptions, RecoverError};
+use ng_core::wal::RecordKind;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+const KIND: RecordKind = RecordKind::USER;
+const BLOCK: usize = 8192;
+const DIR: &str = "log";
+
+/// A log so small that blocks and segments end all the time.
+fn tiny() -> LogOptions {
+    LogOptions {
+        block_bytes: BLOCK,
+        buffers: 4,
+        segment_bytes: 40 << 10,
+        interval: Duration::from_micros(300),
+        ..LogOptions::new(DIR)
+    }
+}
+
+fn open(options: LogOptions, disk: &SimStorage) -> Log {
+    Log::open_in(options, Arc::new(disk.clone()), None).unwrap()
+}
+
+fn segment(number: u32) -> PathBuf {
+    Path::new(DIR).join(crate::format::segment::file_name(number))
+}
+
+/// The user's records, in the order of the log.
+fn read(disk: &SimStorage) -> Result<(Vec<Vec<u8>>, Report), RecoverError> {
+    let mut records = Vec::new();
+    let reader = Reader::open_in(Path::new(DIR), disk)?;
+    let report = reader.for_each_run(|run| {
+        let users = run.kind != GAP;
+        records.extend(run.records().filter(|_| users).map(|record| record.payload.to_vec()));
+    })?;
+    Ok((records, report))
+}
+
+/// A record that says which it is, of a length that follows from it.
+fn numbered(id: u64) -> Vec<u8> {
+    let mut record = id.to_le_bytes().to_vec();
+    record.resize(8 + (id % 5) as usize * 29, id as u8);
+    record
+}
+
+fn id_of(record: &[u8]) -> u64 {
+    let id = u64::from_le_bytes(record[..8].try_into().unwrap());
+    assert_eq!(record, numbered(id), "a record that nobody wrote");
+    id
+}
