@@ -39,9 +39,9 @@ pub struct GuardianOptions {
     /// The quotas; the tighter one is the limit. Default 10,000,000 tokens and 1,000,000,000
     /// bytes.
     pub limits: Limits,
-    /// The mark that warns, above 0. Default 0.80.
+    /// The mark that warns once use is above it; above 0. Default 0.80.
     pub soft_mark: f64,
-    /// The mark that starts a cleanup, above the soft mark and at most 1. Default 0.95.
+    /// The mark above which a cleanup starts; above the soft mark and at most 1. Default 0.95.
     pub cleanup_mark: f64,
     /// How far use must sink below a mark before that can be crossed again; above 0 and below
     /// the soft mark. Default 0.05.

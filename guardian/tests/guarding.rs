@@ -91,20 +91,20 @@ fn a_cleanup_at_the_mark_frees_down_to_the_target_though_lanes_only_batch() {
     let store = Store::new(&guardian, u64::MAX);
     store.set(&guardian);
     let mut lane = guardian.open_lane("batches");
-    for _ in 0..95 {
+    for _ in 0..96 {
         lane.admit(1_000).unwrap();
     }
     eventually("the cleanup ends", || guardian.report().cleanups == 1);
     let report = guardian.report();
     let cleanup = report.last_cleanup.unwrap();
-    assert_eq!((cleanup.asked, cleanup.freed), (15_000, 15_000));
-    assert_eq!((cleanup.used_before, cleanup.used_after), (95_000, 80_000));
-    assert_eq!((guardian.stats().used, guardian.stats().freed), (80_000, 15_000));
+    assert_eq!((cleanup.asked, cleanup.freed), (16_000, 16_000));
+    assert_eq!((cleanup.used_before, cleanup.used_after), (96_000, 80_000));
+    assert_eq!((guardian.stats().used, guardian.stats().freed), (80_000, 16_000));
     assert_eq!(report.soft_crossings, 1);
     eventually("the end is told", || heard.of(EventKind::CLEANUP_ENDED).len() == 1);
     let begun = heard.of(EventKind::CLEANUP_BEGUN);
-    assert_eq!((begun[0].0.a, begun[0].0.b), (95_000, 80_000));
-    for _ in 0..15 {
+    assert_eq!((begun[0].0.a, begun[0].0.b), (96_000, 80_000));
+    for _ in 0..16 {
         lane.admit(1_000).unwrap();
     }
     eventually("the mark was armed again", || guardian.report().cleanups == 2);
@@ -118,7 +118,7 @@ fn a_mark_that_single_admissions_pass_is_seen() {
     store.set(&guardian);
     let mut lane = guardian.open_lane("one by one");
     lane.admit(920).unwrap();
-    for _ in 0..30 {
+    for _ in 0..31 {
         lane.admit(1).unwrap();
     }
     eventually("the cleanup ends", || guardian.stats().cleanups >= 1);

@@ -128,7 +128,7 @@ section! {
         max_memory_bytes: u64 = 1_000_000_000, whole(64, MOST);
         /// Share of a limit at which a warning is recorded.
         soft_mark: f64 = 0.80, MARKS;
-        /// Share of a limit at which the cleanup starts; above `soft_mark`.
+        /// Share of a limit above which the cleanup starts; above `soft_mark`.
         cleanup_mark: f64 = 0.95, MARKS;
         /// Share of a limit that a cleanup brings use down to; below `cleanup_mark`.
         cleanup_target: f64 = 0.80, MARKS;
