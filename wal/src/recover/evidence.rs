@@ -52,7 +52,11 @@ impl Evidence {
         let length = place.file.length().map_err(IoError::at("length", place.path, 0))?;
         let mut window = Window::default();
         let mut offset = from.next_multiple_of(ALIGNMENT as u64);
-        while offset < length {
+        loop {
+            offset = window.next_magic(place.number, place.path, place.file, offset)?;
+            if offset >= length {
+                break;
+            }
             let found = window.block_in(place.number, place.path, place.file, place.block_bytes, offset)?;
             let ours = found.ok().filter(|(header, _)| {
                 header.segment.get() == place.number
@@ -73,10 +77,20 @@ impl Evidence {
 }
 
 /// Searches what is behind `offset` of segment `at` of the history, and all later files.
-pub(crate) fn behind(survey: &Survey, at: usize, offset: u64) -> Result<Evidence, RecoverError> {
+///
+/// `closed` says that the log was closed right there: then nothing of the segment's present life
+/// can follow in it.
+pub(crate) fn behind(
+    survey: &Survey,
+    at: usize,
+    offset: u64,
+    closed: bool,
+) -> Result<Evidence, RecoverError> {
     let mut evidence = Evidence::default();
     let Some(broken) = survey.chain.get(at) else { return Ok(evidence) };
-    evidence.search(&Place::of(broken), offset)?;
+    if !closed {
+        evidence.search(&Place::of(broken), offset)?;
+    }
     let later = survey.chain.iter().skip(at + 1);
     let abandoned = survey.abandoned.iter().filter(|link| link.number() > broken.number());
     for link in later.chain(abandoned) {

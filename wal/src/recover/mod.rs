@@ -6,6 +6,7 @@
 //! whole epochs keep causality among lanes. Nothing here writes to a file.
 
 mod evidence;
+mod feed;
 mod reader;
 mod survey;
 mod verifier;

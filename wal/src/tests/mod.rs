@@ -4,6 +4,7 @@
 mod crash;
 mod damage;
 mod faults;
+mod reading;
 
 use crate::recover::{Reader, Report};
 use crate::storage::sim::SimStorage;
