@@ -4,6 +4,7 @@
 //! segment. Segments that nobody names were left behind by a torn tail.
 
 use super::TornTail;
+use super::salvage::MARKER;
 use crate::error::{IoError, RecoverError};
 use crate::format::block::Place;
 use crate::format::segment::{Head, SegmentHeader, file_name, number_of};
@@ -81,6 +82,9 @@ pub(crate) struct Survey {
 impl Survey {
     pub(crate) fn of(dir: &Path, storage: &dyn Storage) -> Result<Self, RecoverError> {
         let names = storage.list(dir).map_err(IoError::at("list", dir, 0))?;
+        if names.iter().any(|name| name == MARKER) {
+            return Err(RecoverError::SalvageInterrupted { path: dir.join(MARKER) });
+        }
         let mut numbers: Vec<u32> = names.iter().filter_map(|name| number_of(name)).collect();
         numbers.sort_unstable();
         let mut sound = BTreeMap::new();

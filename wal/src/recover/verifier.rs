@@ -56,6 +56,21 @@ impl Verifier {
         }
     }
 
+    /// The index of the segment at hand in the history.
+    pub(crate) const fn at(&self) -> usize {
+        self.at
+    }
+
+    /// Goes on where it ended, with files that may have grown; the segment at hand now is `at`.
+    pub(crate) fn resume(&mut self, survey: &Survey, at: usize) {
+        if let Some(open) = &mut self.open_at {
+            open.0 = (open.0 + at).saturating_sub(self.at);
+        }
+        self.at = at;
+        self.fault = BlockFault::Empty;
+        self.feed = Feed::new(survey, at, self.offset, self.place.index);
+    }
+
     /// The next sound block; `None` where the history ends or breaks.
     pub(crate) fn step(&mut self, survey: &Survey) -> Result<Option<Found>, RecoverError> {
         let Some(mut link) = survey.chain.get(self.at) else { return Ok(None) };

@@ -10,6 +10,8 @@ fn large() -> (SimStorage, u64) {
     let options = LogOptions {
         interval: Duration::from_secs(60),
         block_bytes: 64 << 10,
+        // A whole epoch's worth: a lane that finds none would end the epoch early.
+        buffers: 256,
         segment_bytes: 4 << 20,
         ..LogOptions::new(DIR)
     };
