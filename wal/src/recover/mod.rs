@@ -11,6 +11,7 @@
 //! | replay a log, or follow one that is written | [`Reader`] |
 //! | know what state it is in | [`verify`] |
 //! | see its files | [`list`] |
+//! | do what an engine's start does to it | [`settle`] |
 //! | have what can be read of a damaged one | [`salvage`] |
 
 mod evidence;
@@ -18,6 +19,7 @@ mod feed;
 mod list;
 mod reader;
 mod salvage;
+mod settle;
 mod survey;
 mod verifier;
 mod verify;
@@ -26,6 +28,7 @@ mod window;
 pub use list::{SegmentInfo, SegmentState, list};
 pub use reader::{Block, Reader};
 pub use salvage::{Salvage, SalvageError, Salvaged, salvage};
+pub use settle::settle;
 pub use verify::{Damage, Loss, Verdict, Verification, verify};
 
 use crate::error::{IoError, RecoverError};

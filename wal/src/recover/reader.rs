@@ -275,6 +275,14 @@ impl Reader {
         Ok(self.report)
     }
 
+    /// Waits until the device has all files of the history.
+    pub(crate) fn sync(&self) -> Result<(), IoError> {
+        self.survey
+            .chain
+            .iter()
+            .try_for_each(|link| link.file.sync().map_err(IoError::at("sync", &link.path, 0)))
+    }
+
     /// What was found so far.
     #[must_use]
     pub fn report(&self) -> &Report {

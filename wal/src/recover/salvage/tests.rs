@@ -84,7 +84,7 @@ fn salvage_after(harm: impl FnOnce(&Path)) -> Vec<(u64, u64)> {
     let before = files(dir);
     let judged = super::super::verify(dir).unwrap();
     let Verdict::Damaged(damage) = judged.verdict else { panic!("{judged:?}") };
-    assert_eq!(files(dir), before, "verify changed a file");
+    assert!(files(dir) == before, "verify changed a file");
     let Salvage::Done(done) = salvage(dir).unwrap() else { panic!("nothing was done") };
     assert_eq!((&damage.losses, damage.readable), (&done.losses, done.kept));
     let lost = lost(&done.losses);
@@ -94,7 +94,7 @@ fn salvage_after(harm: impl FnOnce(&Path)) -> Vec<(u64, u64)> {
     assert!(left.is_disjoint(&gone));
     assert_eq!(left.union(&gone).copied().collect::<Vec<_>>(), (0..300).collect::<Vec<_>>());
     for (path, bytes) in before {
-        assert_eq!(fs::read(done.aside.join(path.file_name().unwrap())).unwrap(), bytes, "kept as it was");
+        assert!(fs::read(done.aside.join(path.file_name().unwrap())).unwrap() == bytes, "kept as it was");
     }
     // It opens, goes on with the next number, and has nothing more to salvage.
     append(dir, 300..320);
@@ -158,7 +158,7 @@ fn a_torn_tail_is_nothing_to_salvage() {
     damage(dir.path(), 1, |bytes| bytes[4 * ALIGNMENT..].fill(0));
     let before = files(dir.path());
     assert!(matches!(salvage(dir.path()).unwrap(), Salvage::NotNeeded(_)));
-    assert_eq!(files(dir.path()), before);
+    assert!(files(dir.path()) == before);
 }
 
 #[test]
