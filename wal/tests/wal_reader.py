@@ -70,6 +70,8 @@ class Segment:
             raise Bad(f"{path}: calls itself {own_number}")
         if self.block_bytes % PAGE or not 8192 <= self.block_bytes <= LARGEST_BLOCK:
             raise Bad(f"{path}: damaged header")
+        if self.previous_number >= number or max(self.first_lsn, self.first_epoch, self.durable_lsn) >> 63:
+            raise Bad(f"{path}: damaged header")
         self.crc, self.header = crc, True
 
 
@@ -87,7 +89,7 @@ class Block:
             block.records, block.index, block.previous_crc, block.flags, block.segment, block.sealed,
         ) = BLOCK.unpack_from(data, offset)
         limit = segment.block_bytes if segment.header else LARGEST_BLOCK
-        if payload_len > limit - BLOCK_HEADER:
+        if payload_len > limit - BLOCK_HEADER or max(block.first_lsn, block.epoch, block.durable_lsn) >> 63:
             return None
         block.length = -(-(BLOCK_HEADER + payload_len) // PAGE) * PAGE
         whole = data[offset:offset + block.length]

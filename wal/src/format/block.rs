@@ -1,7 +1,7 @@
 //! The block: the unit of commit, written once and never again.
 
 use super::run::{RunHeader, Runs};
-use super::{ALIGNMENT, crc32c, padded};
+use super::{ALIGNMENT, NUMBERS_END, crc32c, padded};
 use zerocopy::little_endian::{U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -167,6 +167,10 @@ pub(crate) fn length_on_disk(head: &[u8], block_bytes: usize) -> Result<(BlockHe
     if header.magic != MAGIC {
         let zeros = all_zero(head.get(..ALIGNMENT).unwrap_or(head));
         return Err(if zeros { BlockFault::Empty } else { BlockFault::NoBlock });
+    }
+    let numbers = [header.first_lsn, header.epoch, header.durable_lsn];
+    if numbers.iter().any(|number| number.get() >= NUMBERS_END) {
+        return Err(BlockFault::NoBlock);
     }
     let claimed = header.payload_len.get();
     let limit = block_bytes - BLOCK_HEADER_BYTES;

@@ -5,12 +5,9 @@
 use super::survey::{Link, Survey};
 use super::window::Window;
 use crate::error::{IoError, RecoverError};
-use crate::format::ALIGNMENT;
+use crate::format::{ALIGNMENT, LARGEST_BLOCK};
 use crate::storage::File;
 use std::path::Path;
-
-/// Without a header nobody knows the block size of a segment; no block is larger.
-const LARGEST_BLOCK: usize = 16 << 20;
 
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Evidence {
@@ -127,6 +124,7 @@ pub(crate) fn in_headless(survey: &Survey, number: u32) -> Result<Evidence, Reco
             number: lost.number,
             path: &lost.path,
             file: &*lost.file,
+            // Without a header nobody knows.
             block_bytes: LARGEST_BLOCK,
             salt: None,
         };

@@ -29,6 +29,8 @@ pub use list::{SegmentInfo, SegmentState, list};
 pub use reader::{Block, Reader};
 pub use salvage::{Salvage, SalvageError, Salvaged, salvage};
 pub use settle::settle;
+#[cfg(all(test, not(loom)))]
+pub(crate) use verify::verify_in;
 pub use verify::{Damage, Loss, Verdict, Verification, verify};
 
 use crate::error::{IoError, RecoverError};

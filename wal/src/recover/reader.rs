@@ -246,7 +246,7 @@ impl Reader {
             }
             self.report.gaps += u64::from(gap.count);
             let lost = gap.bytes.as_chunks::<8>().0.iter().map(|count| u64::from_le_bytes(*count));
-            self.report.dropped += lost.sum::<u64>();
+            self.report.dropped = lost.fold(self.report.dropped, u64::saturating_add);
         }
         self.report.blocks += 1;
         self.report.records += u64::from(found.records);

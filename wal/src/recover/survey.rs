@@ -15,8 +15,6 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-const LARGEST_BLOCK: usize = 16 << 20;
-
 /// A segment with a sound header.
 #[derive(Debug)]
 pub(crate) struct Link {
@@ -185,8 +183,7 @@ fn check_identity(sound: &BTreeMap<u32, Link>) -> Result<(), RecoverError> {
         if link.number() != *number {
             return Err(RecoverError::Renamed { path, found: link.number() });
         }
-        let block_bytes = link.block_bytes();
-        if !block_bytes.is_multiple_of(ALIGNMENT) || !(2 * ALIGNMENT..=LARGEST_BLOCK).contains(&block_bytes) {
+        if !link.header.is_plausible() {
             return Err(RecoverError::DamagedHeader { path });
         }
     }
@@ -218,10 +215,6 @@ fn follow(
         next = sound.remove(&previous);
         if next.is_some() || previous == 0 {
             // Number 0 is nobody's: the log begins here.
-            if previous >= number {
-                let path = dir.join(file_name(number));
-                return Err(RecoverError::DamagedHeader { path });
-            }
             continue;
         }
         if let Some(file) = headless.iter().find(|file| file.number == previous) {

@@ -66,6 +66,14 @@ pub struct Verification {
     pub verdict: Verdict,
 }
 
+impl Verification {
+    /// Whether acknowledged records are gone.
+    #[must_use]
+    pub const fn is_damaged(&self) -> bool {
+        matches!(self.verdict, Verdict::Damaged(_))
+    }
+}
+
 /// Reads a whole log and says what it is. No file is changed.
 ///
 /// # Errors

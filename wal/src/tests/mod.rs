@@ -4,6 +4,9 @@
 mod crash;
 mod damage;
 mod faults;
+mod fuzzed;
+mod known_failures;
+mod points;
 mod reading;
 
 use crate::recover::{Reader, Report};

@@ -169,8 +169,12 @@ impl Outcome {
         }
         self.runs += 1;
         self.losing += u32::from(!cut.complete);
-        self.acknowledged += cut.said.iter().sum::<u64>();
-        self.recovered += cut.found.iter().sum::<u64>();
+        // What earlier cuts of the same disk counted is not counted again.
+        let new = |counts: [u64; 2]| {
+            counts.iter().zip(cut.before).map(|(now, before)| now - before.min(*now)).sum::<u64>()
+        };
+        self.acknowledged += new(cut.said);
+        self.recovered += new(cut.found);
     }
 }
 
@@ -179,6 +183,8 @@ impl Outcome {
 struct Cut {
     /// What each thread of the writer said was durable, or was found after the cut before.
     said: [u64; 2],
+    /// What was found after the cut before.
+    before: [u64; 2],
     /// What was there afterwards.
     found: [u64; 2],
     complete: bool,
@@ -233,7 +239,7 @@ fn cut_once(bench: &Bench, program: &Path, mode: &str, delay: Duration, before: 
     if !complete && !complaint.is_empty() {
         note(complaint.trim());
     }
-    Ok(Cut { said, found, complete })
+    Ok(Cut { said, before, found, complete })
 }
 
 /// Listens for `delay` after the first word.

@@ -6,19 +6,16 @@
 //! block of the log.
 
 use crate::error::{IoError, RecoverError};
-use crate::format::ALIGNMENT;
 use crate::format::block::{self, BlockHeader, END_OF_EPOCH};
 use crate::format::run::Runs;
 use crate::format::segment::{Head, SegmentHeader, file_name, number_of};
+use crate::format::{ALIGNMENT, LARGEST_BLOCK};
 use crate::recover::Loss;
 use crate::recover::window::Window;
 use crate::storage::{File, Storage, read_full};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use zerocopy::FromBytes;
-
-/// Without a header nobody knows the block size of a segment; no block is larger.
-const LARGEST_BLOCK: usize = 16 << 20;
 
 /// A segment file, with or without its header.
 #[derive(Debug)]
@@ -174,7 +171,7 @@ fn read_header(
         Head::Segment(header) if header.number.get() != number => {
             Err(RecoverError::Renamed { path: path(), found: header.number.get() })
         }
-        Head::Segment(header) => Ok((Some(header), None)),
+        Head::Segment(header) => Ok((Some(header).filter(|header| header.is_plausible()), None)),
         Head::Version(found) => {
             let whole = SegmentHeader::read_from_bytes(&bytes[..]).is_ok_and(|mut header| {
                 let stored = header.crc.get();
