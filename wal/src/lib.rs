@@ -8,7 +8,8 @@
 //! |---|---|
 //! | what a user holds | [`Log`], [`LogLane`], [`LogOptions`] |
 //! | the lane's path | `lane`, `handover`, `buffer` |
-//! | the writer's | `writer`, `hub`, `backend`, `segments` |
+//! | the writer's | `writer`, `hub`, `segments` |
+//! | how blocks reach the device | `backend`, chosen by [`BackendKind`] |
 //! | the bytes | `format`, drawn in `docs/wal-format.md` |
 //! | reading them back | [`recover`] |
 //! | the disk, and its stand-in | `storage` |
@@ -33,9 +34,10 @@ mod sync;
 mod tests;
 mod writer;
 
+pub use backend::choose::Chosen;
 pub use error::{IoError, LogError, RecoverError};
 pub use format::run::{GAP, Record, Run};
 pub use format::{ALIGNMENT, BlockFault, FORMAT_VERSION};
 pub use lane::LogLane;
 pub use log::{DROP_PATIENCE, Log};
-pub use options::{LogOptions, Mode, OnFull, OptionError};
+pub use options::{BackendKind, LogOptions, Mode, OnFull, OptionError};
