@@ -2,7 +2,8 @@
 //! `cargo xtask powercut` runs both around a real cut.
 //!
 //! ```text
-//! powercut write DIR group|each|os     appends on two threads until it is killed; each line of its
+//! powercut write DIR group|each|os BACK_END
+//!                                      appends on two threads until it is killed; each line of its
 //!                                      output is `durable THREAD COUNT`
 //! powercut check DIR COUNT COUNT       answers `recovered COUNT COUNT`; exit code 0 if no thread has
 //!                                      fewer than was said, 1 if one has, or if the log is damaged
@@ -13,7 +14,7 @@
 
 use ng_core::wal::{RecordKind, WalLane, WalSink};
 use ng_wal::recover::Reader;
-use ng_wal::{GAP, Log, LogOptions, Mode, RecoverError};
+use ng_wal::{BackendKind, GAP, Log, LogOptions, Mode, RecoverError};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -56,8 +57,9 @@ fn counts(dir: &Path) -> Result<[u64; THREADS], RecoverError> {
     Ok(counts)
 }
 
-fn write(dir: &Path, mode: Mode) {
-    let options = LogOptions { mode, block_bytes: 64 << 10, segment_bytes: 2 << 20, ..LogOptions::new(dir) };
+fn write(dir: &Path, mode: Mode, backend: BackendKind) {
+    let options =
+        LogOptions { mode, backend, block_bytes: 64 << 10, segment_bytes: 2 << 20, ..LogOptions::new(dir) };
     let log = Log::open(options).unwrap();
     // After a crash the log goes on where it ended, and so do the numbers.
     let counts = counts(dir).unwrap();
@@ -100,21 +102,33 @@ fn check(dir: &Path, promised: &[u64]) -> bool {
     }
 }
 
+fn usage() -> ExitCode {
+    eprintln!("powercut write DIR group|each|os BACK_END, or powercut check DIR COUNT COUNT");
+    ExitCode::from(64)
+}
+
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     match words[..] {
-        ["write", dir, "group"] => write(Path::new(dir), Mode::Group),
-        ["write", dir, "each"] => write(Path::new(dir), Mode::Each),
-        ["write", dir, "os"] => write(Path::new(dir), Mode::Os),
+        ["write", dir, mode, backend] => {
+            let mode = match mode {
+                "group" => Mode::Group,
+                "each" => Mode::Each,
+                "os" => Mode::Os,
+                _ => return usage(),
+            };
+            let kinds = [BackendKind::Auto, BackendKind::Uring, BackendKind::Mmap, BackendKind::Std];
+            let Some(backend) = kinds.into_iter().find(|kind| kind.label() == backend) else {
+                return usage();
+            };
+            write(Path::new(dir), mode, backend);
+        }
         ["check", dir, ref promised @ ..] => {
             let promised: Vec<u64> = promised.iter().map(|count| count.parse().unwrap()).collect();
             return ExitCode::from(u8::from(!check(Path::new(dir), &promised)));
         }
-        _ => {
-            eprintln!("powercut write DIR group|each|os, or powercut check DIR COUNT COUNT");
-            return ExitCode::from(64);
-        }
+        _ => return usage(),
     }
     ExitCode::SUCCESS
 }

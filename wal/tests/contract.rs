@@ -1,5 +1,10 @@
 //! The log against the contract suite, in each mode and in odd sizes.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test reports by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test reports by panicking, a skip on standard output"
+)]
 #![cfg(not(loom))]
 
 use ng_core::testing::wal::{Subject, assert_contract};

@@ -32,7 +32,10 @@ pub(crate) fn run(workspace: &Workspace, skip_test: bool) -> Result<u8, Error> {
     steps.push(Step { name: "stress --quick", passed: code == EXIT_OK, took: start.elapsed() });
 
     let start = Instant::now();
-    let cuts = powercut::cut_all(workspace, &powercut::Args { runs: POWER_CUTS, seed: 1, json: None })?;
+    let cuts = powercut::cut_all(
+        workspace,
+        &powercut::Args { runs: POWER_CUTS, seed: 1, backend: None, json: None },
+    )?;
     steps.push(Step { name: "powercut", passed: cuts.passed(), took: start.elapsed() });
 
     process::result(&format!("powercut: {}", cuts.line()));

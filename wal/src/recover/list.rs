@@ -55,7 +55,7 @@ pub struct SegmentInfo {
 /// # Errors
 /// [`IoError`], if the directory or a file can't be read.
 pub fn list(dir: &Path) -> Result<Vec<SegmentInfo>, IoError> {
-    let storage = OsStorage;
+    let storage = OsStorage::CACHED;
     let chain: Vec<u32> = Survey::of(dir, &storage)
         .map(|survey| survey.chain.iter().map(Link::number).collect())
         .unwrap_or_default();

@@ -100,7 +100,7 @@ impl Reader {
     /// # Errors
     /// As [`Self::open`].
     pub fn open_at(dir: &Path, lsn: u64) -> Result<Self, RecoverError> {
-        Self::begin(dir, &OsStorage, |chain| {
+        Self::begin(dir, &OsStorage::CACHED, |chain| {
             chain.iter().rposition(|link| link.header.first_lsn.get() <= lsn).unwrap_or(0)
         })
     }
@@ -111,7 +111,7 @@ impl Reader {
     /// # Errors
     /// As [`Self::open`].
     pub fn open_since(dir: &Path, unix_ns: u64) -> Result<Self, RecoverError> {
-        Self::begin(dir, &OsStorage, |chain| {
+        Self::begin(dir, &OsStorage::CACHED, |chain| {
             chain.iter().rposition(|link| link.header.created_unix_ns.get() < unix_ns).unwrap_or(0)
         })
     }
@@ -157,7 +157,7 @@ impl Reader {
     /// # Errors
     /// As [`Self::open`]; [`RecoverError::Overtaken`] if the segment at hand was removed.
     pub fn look_again(&mut self) -> Result<(), RecoverError> {
-        self.look_again_in(&OsStorage)
+        self.look_again_in(&OsStorage::CACHED)
     }
 
     pub(crate) fn look_again_in(&mut self, storage: &dyn Storage) -> Result<(), RecoverError> {

@@ -80,18 +80,18 @@ impl Verification {
 /// [`RecoverError`], if this is no log, or none that this program may judge: a foreign file,
 /// another version, files of two logs. Damage is no error here.
 pub fn verify(dir: &Path) -> Result<Verification, RecoverError> {
-    let first = verify_in(dir, &OsStorage)?;
+    let first = verify_in(dir, &OsStorage::CACHED)?;
     if !matches!(first.verdict, Verdict::Damaged(_)) {
         return Ok(first);
     }
     std::thread::sleep(SECOND_LOOK);
-    let second = verify_in(dir, &OsStorage)?;
+    let second = verify_in(dir, &OsStorage::CACHED)?;
     match (&first.verdict, &second.verdict) {
         (Verdict::Damaged(one), Verdict::Damaged(other))
             if one.cause.to_string() != other.cause.to_string() =>
         {
             std::thread::sleep(SECOND_LOOK);
-            verify_in(dir, &OsStorage)
+            verify_in(dir, &OsStorage::CACHED)
         }
         _ => Ok(second),
     }

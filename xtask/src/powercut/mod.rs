@@ -35,6 +35,9 @@ pub(crate) struct Args {
     /// Decides when the power goes, so that a run can be repeated as far as timing can.
     #[arg(long, value_name = "SEED", default_value_t = 1)]
     pub(crate) seed: u64,
+    /// One back end of the log only: `uring`, `mmap`, `std` or `auto`; without, each in turn.
+    #[arg(long, value_name = "KIND")]
+    pub(crate) backend: Option<String>,
     /// What was found, as one JSON document.
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
@@ -116,7 +119,15 @@ pub(crate) fn cut_all(workspace: &Workspace, args: &Args) -> Result<Outcome, Err
     if let Some(why) = rig::obstacle() {
         return Ok(Outcome { skipped: Some(why), ..Outcome::default() });
     }
-    let build = workspace.cargo(["build", "--release", "--package", "ng-wal", "--example", "powercut"]);
+    let build = workspace.cargo([
+        "build",
+        "--release",
+        "--package",
+        "ng-wal",
+        "--all-features",
+        "--example",
+        "powercut",
+    ]);
     let shown = build.shown().to_owned();
     let status = build.run()?;
     if !status.success() {
@@ -141,10 +152,10 @@ pub(crate) fn cut_all(workspace: &Workspace, args: &Args) -> Result<Outcome, Err
             }
             random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             let delay = Duration::from_micros(20_000 + (random >> 33) % 280_000);
-            let mode = if control { "os" } else { ["group", "each"][run as usize % 4 / 3] };
-            let cut = cut_once(&bench, &program, mode, delay, before)?;
+            let (mode, back_end) = if control { ("os", "std") } else { plan(run, args.backend.as_deref()) };
+            let cut = cut_once(&bench, &program, [mode, back_end], delay, before)?;
             before = cut.found;
-            note(&format!("{:>4}: {mode:<5} {}", run + 1, cut.line(delay)));
+            note(&format!("{:>4}: {mode:<5} {back_end:<5} {}", run + 1, cut.line(delay)));
             all.count(&cut, control);
         }
         Ok(all)
@@ -178,6 +189,12 @@ impl Outcome {
     }
 }
 
+/// Mode and back end of a run: each back end in turn, and each fourth time each record by itself.
+fn plan(run: u32, backend: Option<&str>) -> (&'static str, &str) {
+    let mode = if run % 4 == 3 { "each" } else { "group" };
+    (mode, backend.unwrap_or(["uring", "std", "uring", "mmap", "uring"][run as usize % 5]))
+}
+
 /// One power cut.
 #[derive(Debug)]
 struct Cut {
@@ -205,11 +222,17 @@ impl Cut {
     }
 }
 
-fn cut_once(bench: &Bench, program: &Path, mode: &str, delay: Duration, before: [u64; 2]) -> io::Result<Cut> {
+fn cut_once(
+    bench: &Bench,
+    program: &Path,
+    [mode, back_end]: [&str; 2],
+    delay: Duration,
+    before: [u64; 2],
+) -> io::Result<Cut> {
     let log = bench.disk().join("log");
     let mut powered = bench.power_on()?;
     let mut writer = Command::new(program)
-        .args(["write".as_ref(), log.as_os_str(), mode.as_ref()])
+        .args(["write".as_ref(), log.as_os_str(), mode.as_ref(), back_end.as_ref()])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())

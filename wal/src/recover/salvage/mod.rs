@@ -123,14 +123,14 @@ impl Work<'_> {
             self.exchange(&aside)?;
             return Ok(Salvage::Finished { aside: dir.join(aside) });
         }
-        let verification = verify_in(dir, &OsStorage)?;
+        let verification = verify_in(dir, &OsStorage::CACHED)?;
         if !matches!(verification.verdict, Verdict::Damaged(_)) {
             return Ok(Salvage::NotNeeded(Box::new(verification)));
         }
         let new = dir.join(NEW);
         remove_dir(&new).map_err(IoError::at("remove", &new, 0))?;
         self.step("create", &new, || fs::create_dir(&new))?;
-        let plan = Plan::of(dir, &OsStorage)?;
+        let plan = Plan::of(dir, &OsStorage::CACHED)?;
         let next_lsn = write::log(&plan, &new, self)?;
         self.step("sync", &new, || sync_dir(&new))?;
         check(&new, &plan, next_lsn)?;
@@ -190,7 +190,7 @@ fn read_marker(marker: &Path) -> Result<Option<String>, IoError> {
 
 /// Reads the new log back.
 fn check(new: &Path, plan: &Plan, next_lsn: u64) -> Result<(), SalvageError> {
-    let found = verify_in(new, &OsStorage)?;
+    let found = verify_in(new, &OsStorage::CACHED)?;
     let lost: u64 = plan.losses.iter().map(Loss::records).sum();
     let expected = plan.readable() + lost;
     let sound = matches!(found.verdict, Verdict::Sound);

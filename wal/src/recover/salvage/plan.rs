@@ -140,7 +140,7 @@ impl Plan {
         let header = successor.and_then(|source| source.header.as_deref());
         let ended = last.zip(header).is_some_and(|(last, header)| {
             self.sources.get(at).is_some_and(|source| source.number == header.previous_number.get())
-                && header.previous_blocks.get() == last.index + 1
+                && last.index.checked_add(1) == Some(header.previous_blocks.get())
         });
         let (path, offset) = match (last, successor) {
             (Some(_), Some(next)) if ended => (next.path.clone(), ALIGNMENT as u64),

@@ -8,9 +8,9 @@ use crate::format::run::{GAP, RunHeader};
 use crate::format::segment::{SegmentHeader, file_name};
 use crate::format::{ALIGNMENT, padded};
 use crate::recover::window::Window;
-use crate::storage::write_all;
 use crate::writer::{End, random};
 use std::fs;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 use zerocopy::IntoBytes;
@@ -145,9 +145,7 @@ impl Fresh {
         let seal = Seal { place, epoch, durable_lsn, flags, sealed_unix_ns };
         let (crc, length) = block::seal(&mut self.buffer, payload_len, records, &seal);
         let (buffer, offset) = (&self.buffer, open.used);
-        work.step("write", &open.path, || {
-            write_all(&open.file, &buffer[..length], offset).map_err(|(_, error)| error)
-        })?;
+        work.step("write", &open.path, || open.file.write_all_at(&buffer[..length], offset))?;
         open.used += length as u64;
         self.end.blocks += 1;
         self.end.crc = crc;
@@ -176,7 +174,7 @@ impl Fresh {
         let path = self.dir.join(file_name(number));
         let file = work.step("create", &path, || {
             let file = fs::File::create_new(&path)?;
-            write_all(&file, header.as_bytes(), 0).map_err(|(_, error)| error)?;
+            file.write_all_at(header.as_bytes(), 0)?;
             Ok(file)
         })?;
         self.end = End { segment: number, blocks: 0, crc, ..self.end };
