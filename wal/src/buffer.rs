@@ -148,7 +148,6 @@ impl Window {
     }
 
     /// Where it begins.
-    #[cfg_attr(not(feature = "uring"), allow(dead_code, reason = "a ring asks for it"))]
     pub(crate) fn start(self) -> *mut u8 {
         self.start.as_ptr()
     }

@@ -140,7 +140,6 @@ impl Hub {
     }
 
     /// Gives each free buffer a number, for a ring to know it by.
-    #[cfg_attr(not(feature = "uring"), allow(dead_code, reason = "a ring asks for it"))]
     pub(crate) fn number_buffers(&self) -> Vec<Window> {
         let mut exchange = lock(&self.exchange);
         (0..)

@@ -3,7 +3,7 @@
     clippy::unwrap_used,
     clippy::panic,
     clippy::print_stdout,
-    reason = "a test reports by panicking, a skip on standard output"
+    reason = "a test reports by panicking, and says what it skips"
 )]
 #![cfg(not(loom))]
 

@@ -10,6 +10,7 @@
 //! | `mmap` | a copy into a mapping | `msync` on a thread of its own |
 
 pub(crate) mod choose;
+#[cfg(any(all(feature = "uring", target_os = "linux"), all(test, not(loom))))]
 pub(crate) mod direct;
 #[cfg(all(test, not(loom)))]
 pub(crate) mod sim;

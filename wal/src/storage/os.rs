@@ -20,7 +20,6 @@ impl OsStorage {
     /// Through the page cache.
     pub(crate) const CACHED: Self = Self { direct: false };
     /// Aligned writes go past the page cache.
-    #[cfg_attr(not(feature = "uring"), allow(dead_code, reason = "io_uring's way of output"))]
     pub(crate) const DIRECT: Self = Self { direct: true };
 
     pub(super) fn open_os(self, path: &Path) -> io::Result<OsFile> {
