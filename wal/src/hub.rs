@@ -2,16 +2,18 @@
 //!
 //! Only slow paths come here. A lane never waits here with a lock of its own in hand.
 
-use crate::backend::Waker;
+use crate::backend::Waker as WriterWaker;
 use crate::buffer::{Buffer, Window};
 use crate::handover::Epochs;
+use crate::lag::Lags;
 use crate::lane::LaneShared;
 use crate::options::{LogOptions, Mode, OnFull};
 use crate::sync::lock;
 use ng_core::wal::{AppendError, Poison, Ticket, WaitError, WalStats};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 /// A block that a lane has filled, on its way to the writer.
@@ -71,6 +73,21 @@ struct Progress {
     poison: Option<Box<Poison>>,
     /// The writer has ended, after all was durable or the log was poisoned.
     ended: bool,
+    /// Tasks to be woken when any of this changes.
+    tasks: Vec<Waker>,
+}
+
+impl Progress {
+    /// How the wait for `ticket` has ended, if it has.
+    fn outcome(&self, ticket: Ticket) -> Option<Result<(), WaitError>> {
+        if self.mark.epoch >= ticket.0 {
+            return Some(Ok(()));
+        }
+        if let Some(poison) = &self.poison {
+            return Some(Err(WaitError::Poisoned(poison.clone())));
+        }
+        self.ended.then_some(Err(WaitError::Closed))
+    }
 }
 
 /// Counts of [`WalStats`], each written by whoever it happens to.
@@ -95,10 +112,11 @@ pub(crate) struct Hub {
     pub(crate) counters: Counters,
     pub(crate) lanes: Mutex<Vec<Arc<LaneShared>>>,
     exchange: Mutex<Exchange>,
-    waker: OnceLock<Waker>,
+    waker: OnceLock<WriterWaker>,
     for_lanes: Condvar,
     progress: Mutex<Progress>,
     moved: Condvar,
+    pub(crate) lags: Lags,
     durable_epoch: AtomicU64,
     durable_lsn: AtomicU64,
     opened_lsn: u64,
@@ -126,6 +144,7 @@ impl Hub {
             for_lanes: Condvar::new(),
             progress: Mutex::new(Progress { mark, ..Progress::default() }),
             moved: Condvar::new(),
+            lags: Lags::default(),
             durable_epoch: AtomicU64::new(epoch),
             durable_lsn: AtomicU64::new(lsn),
             opened_lsn: lsn,
@@ -134,7 +153,7 @@ impl Hub {
     }
 
     /// Says how the writer is woken. Before it first looks at the exchange.
-    pub(crate) fn set_waker(&self, waker: Waker) {
+    pub(crate) fn set_waker(&self, waker: WriterWaker) {
         // One writer, one waker: a second one would be a second writer's.
         let _ = self.waker.set(waker);
     }
@@ -279,21 +298,30 @@ impl Hub {
             progress.mark = mark;
             self.durable_epoch.store(mark.epoch, Ordering::Release);
             self.durable_lsn.store(mark.lsn, Ordering::Release);
+            self.lags.note(lag);
         }
+        self.tell_waiters(progress);
+    }
+
+    /// Wakes threads and tasks that wait for what has just changed.
+    fn tell_waiters(&self, mut progress: MutexGuard<'_, Progress>) {
+        let tasks = std::mem::take(&mut progress.tasks);
         drop(progress);
         self.moved.notify_all();
+        tasks.into_iter().for_each(Waker::wake);
     }
 
     /// The log stands still from here on. The first reason counts.
     pub(crate) fn poison(&self, poison: Poison) {
         let poison = Box::new(poison);
         lock(&self.exchange).poison.get_or_insert_with(|| poison.clone());
-        lock(&self.progress).poison.get_or_insert(poison);
+        let mut progress = lock(&self.progress);
+        progress.poison.get_or_insert(poison);
         // Each lane's next append finds another epoch, goes the slow way and hears of it.
         self.epochs.close();
         self.wake();
         self.for_lanes.notify_all();
-        self.moved.notify_all();
+        self.tell_waiters(progress);
     }
 
     pub(crate) fn poisoned(&self) -> Option<Box<Poison>> {
@@ -302,8 +330,9 @@ impl Hub {
 
     /// The writer has ended.
     pub(crate) fn end(&self) {
-        lock(&self.progress).ended = true;
-        self.moved.notify_all();
+        let mut progress = lock(&self.progress);
+        progress.ended = true;
+        self.tell_waiters(progress);
     }
 
     // ---- the waiters' side
@@ -338,12 +367,24 @@ impl Hub {
             return Ok(());
         }
         self.want(ticket);
-        self.wait(timeout, ticket, |progress| {
-            if progress.mark.epoch >= ticket.0 {
-                return Some(Ok(()));
-            }
-            (progress.ended && progress.poison.is_none()).then_some(Err(WaitError::Closed))
-        })
+        self.wait(timeout, ticket, |progress| progress.outcome(ticket))
+    }
+
+    /// As [`Self::wait_durable`] for a task, which is woken when to ask again.
+    pub(crate) fn poll_durable(&self, ticket: Ticket, task: &mut Context<'_>) -> Poll<Result<(), WaitError>> {
+        if self.durable() >= ticket {
+            return Poll::Ready(Ok(()));
+        }
+        let mut progress = lock(&self.progress);
+        if let Some(outcome) = progress.outcome(ticket) {
+            return Poll::Ready(outcome);
+        }
+        if !progress.tasks.iter().any(|other| other.will_wake(task.waker())) {
+            progress.tasks.push(task.waker().clone());
+        }
+        drop(progress);
+        self.want(ticket);
+        Poll::Pending
     }
 
     /// Waits until the writer has ended.

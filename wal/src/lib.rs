@@ -21,10 +21,12 @@
 
 mod backend;
 mod buffer;
+mod durable;
 mod error;
 mod format;
 mod handover;
 mod hub;
+mod lag;
 mod lane;
 mod log;
 mod options;
@@ -37,9 +39,11 @@ mod tests;
 mod writer;
 
 pub use backend::choose::Chosen;
+pub use durable::WhenDurable;
 pub use error::{IoError, LogError, RecoverError};
 pub use format::run::{GAP, Record, Run};
 pub use format::{ALIGNMENT, BlockFault, FORMAT_VERSION};
+pub use lag::LagReport;
 pub use lane::LogLane;
 pub use log::{DROP_PATIENCE, Log};
 pub use options::{BackendKind, LogOptions, Mode, OnFull, OptionError};

@@ -1,8 +1,10 @@
 //! The log as a whole: opened, shared by its lanes, closed.
 
 use crate::backend::choose::{self, Chosen, Prepared};
+use crate::durable::WhenDurable;
 use crate::error::{IoError, LogError};
 use crate::hub::Hub;
+use crate::lag::LagReport;
 use crate::lane::LogLane;
 use crate::options::LogOptions;
 use crate::recover::{self, Recovered};
@@ -103,6 +105,44 @@ impl Log {
     #[must_use]
     pub fn options(&self) -> &LogOptions {
         &self.hub.options
+    }
+
+    /// Waits until `ticket` is durable, as a future: for a task that must not block its thread.
+    ///
+    /// ```
+    /// use ng_core::wal::{RecordKind, WalLane};
+    /// use ng_wal::{Log, LogOptions};
+    /// # use std::{future::Future, pin::pin, task::{Context, Poll, Waker}};
+    /// # struct Unparker(std::thread::Thread);
+    /// # impl std::task::Wake for Unparker {
+    /// #     fn wake(self: std::sync::Arc<Self>) { self.0.unpark() }
+    /// # }
+    /// # fn block_on<F: Future>(future: F) -> F::Output {
+    /// #     let waker = Waker::from(std::sync::Arc::new(Unparker(std::thread::current())));
+    /// #     let mut future = pin!(future);
+    /// #     loop {
+    /// #         match future.as_mut().poll(&mut Context::from_waker(&waker)) {
+    /// #             Poll::Ready(output) => return output,
+    /// #             Poll::Pending => std::thread::park(),
+    /// #         }
+    /// #     }
+    /// # }
+    /// # let dir = tempfile::tempdir()?;
+    /// # let path = dir.path();
+    /// let log = Log::open(LogOptions { segment_bytes: 4 << 20, ..LogOptions::new(path) })?;
+    /// let ticket = log.open_lane()?.append(RecordKind::USER, b"an order")?;
+    /// // In any runtime: `log.when_durable(ticket).await?`.
+    /// block_on(log.when_durable(ticket))?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn when_durable(&self, ticket: Ticket) -> WhenDurable {
+        WhenDurable::new(Arc::clone(&self.hub), ticket)
+    }
+
+    /// How long records took to become durable since the log was opened.
+    #[must_use]
+    pub fn lags(&self) -> LagReport {
+        self.hub.lags.report()
     }
 
     /// How blocks reach the device, and why this way.

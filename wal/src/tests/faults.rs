@@ -201,3 +201,55 @@ fn in_mode_each_an_append_returns_when_it_is_durable() {
         }
     });
 }
+
+/// Polls until it is ready; parks between, so that a wake-up that never comes is a test that hangs.
+fn block_on<F: Future>(future: F) -> F::Output {
+    struct Unparker(std::thread::Thread);
+    impl std::task::Wake for Unparker {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = std::task::Waker::from(Arc::new(Unparker(std::thread::current())));
+    let mut task = std::task::Context::from_waker(&waker);
+    let mut future = std::pin::pin!(future);
+    loop {
+        match future.as_mut().poll(&mut task) {
+            std::task::Poll::Ready(output) => return output,
+            std::task::Poll::Pending => std::thread::park(),
+        }
+    }
+}
+
+#[test]
+fn a_future_is_ready_when_its_record_is_durable_and_ends_the_epoch_early() {
+    let disk = SimStorage::default();
+    let log = open(LogOptions { interval: Duration::from_secs(60), ..tiny() }, &disk);
+    let mut lane = log.open_lane().unwrap();
+    for id in 0..50 {
+        let ticket = lane.append(KIND, &numbered(id)).unwrap();
+        block_on(log.when_durable(ticket)).unwrap();
+        let (records, _) = read(&disk.power_cut(id)).unwrap();
+        assert!(records.iter().any(|record| id_of(record) == id), "{id} isn't durable");
+    }
+    assert!(log.lags().epochs >= 50 && log.lags().p99 <= log.lags().max);
+}
+
+#[test]
+fn a_future_ends_when_the_log_is_poisoned_or_closed() {
+    let disk = SimStorage::default();
+    let log = open(LogOptions { segment_bytes: 1 << 20, ..tiny() }, &disk);
+    assert!(log.wait_spares(PATIENCE));
+    disk.hold(true);
+    let ticket = log.open_lane().unwrap().append(KIND, &numbered(0)).unwrap();
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| block_on(log.when_durable(ticket)));
+        disk.set_faults(Faults { writes: Some((0, libc::EIO)), ..Faults::default() });
+        disk.hold(false);
+        assert!(matches!(waiting.join().unwrap(), Err(WaitError::Poisoned(_))));
+    });
+    let log = open(tiny(), &SimStorage::default());
+    log.close(PATIENCE).unwrap();
+    let never = ng_core::wal::Ticket(u64::MAX);
+    assert!(matches!(block_on(log.when_durable(never)), Err(WaitError::Closed)));
+}
