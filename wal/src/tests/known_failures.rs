@@ -89,6 +89,8 @@ fn a_sync_that_fails_once_acknowledges_nothing_afterwards() {
     let mut lane = log.open_lane().unwrap();
     lane.append(KIND, &numbered(0)).unwrap();
     log.flush(PATIENCE).unwrap();
+    // The fault is for the log, not for the making of the next spare.
+    assert!(log.wait_spares(PATIENCE));
     disk.set_faults(Faults { syncs: Some((0, libc::EIO)), ..Faults::default() });
     lane.append(KIND, &numbered(1)).unwrap();
     log.flush(PATIENCE).unwrap_err();
@@ -107,6 +109,8 @@ fn a_write_that_fails_once_ends_the_log_though_the_next_would_succeed() {
     let mut lane = log.open_lane().unwrap();
     lane.append(KIND, &numbered(0)).unwrap();
     log.flush(PATIENCE).unwrap();
+    // The fault is for the log, not for the making of the next spare.
+    assert!(log.wait_spares(PATIENCE));
     disk.set_faults(Faults { writes: Some((0, libc::EIO)), ..Faults::default() });
     lane.append(KIND, &numbered(1)).unwrap();
     log.flush(PATIENCE).unwrap_err();
