@@ -102,7 +102,7 @@ pub enum RecoverError {
         path: PathBuf,
     },
     /// Acknowledged records are gone.
-    #[error("{} is damaged at offset {offset}: {fault}; records {recovered_to}..{durable_to} were acknowledged as durable and can't be read; restore the file from a copy", path.display())]
+    #[error("{} is damaged at offset {offset}: {fault}; records {recovered_to}..{durable_to} were acknowledged as durable and can't be read; restore the file from a copy, or salvage what can be read", path.display())]
     Damaged {
         /// The file.
         path: PathBuf,
@@ -130,7 +130,7 @@ pub enum RecoverError {
         number: u32,
     },
     /// A segment's header is not whole.
-    #[error("the header of {} is damaged; restore the file from a copy", path.display())]
+    #[error("the header of {} is damaged; restore the file from a copy, or salvage what can be read", path.display())]
     DamagedHeader {
         /// The file.
         path: PathBuf,

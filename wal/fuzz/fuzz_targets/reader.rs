@@ -135,6 +135,11 @@ fuzz_target!(|input: &[u8]| {
     if let Ok(report) = &read {
         assert_eq!(report.records, count);
     }
+    // Judging damage takes a second look some time later, so only some inputs are judged.
+    if input.iter().fold(0_u8, |sum, byte| sum.wrapping_add(*byte)) % 16 != 0 {
+        assert!(files_of(dir) == files, "a reader changed a file");
+        return;
+    }
     let judged = verify(dir);
     assert_eq!(read.is_ok(), judged.as_ref().is_ok_and(|found| !found.is_damaged()));
     list(dir).expect("a list");

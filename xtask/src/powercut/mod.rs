@@ -119,6 +119,18 @@ pub(crate) fn cut_all(workspace: &Workspace, args: &Args) -> Result<Outcome, Err
     if let Some(why) = rig::obstacle() {
         return Ok(Outcome { skipped: Some(why), ..Outcome::default() });
     }
+    // Short, since a socket's path may not be long.
+    let folder = std::env::temp_dir().join(format!("ng-powercut-{}", std::process::id()));
+    // Root in a container may have all programs and still not be allowed to mount.
+    let tried = Bench::new(&folder).and_then(|bench| {
+        bench.format()?;
+        bench.power_on().map(drop)
+    });
+    if let Err(error) = tried {
+        drop(fs::remove_dir_all(&folder));
+        let why = format!("the disk for the power cuts can't be set up here: {error}");
+        return Ok(Outcome { skipped: Some(why), ..Outcome::default() });
+    }
     let build = workspace.cargo([
         "build",
         "--release",
@@ -134,8 +146,6 @@ pub(crate) fn cut_all(workspace: &Workspace, args: &Args) -> Result<Outcome, Err
         return Err(Error::Failed { command: shown, status: status.to_string(), stderr: String::new() });
     }
     let program = workspace.target().join("release").join("examples").join("powercut");
-    // Short, since a socket's path may not be long.
-    let folder = std::env::temp_dir().join(format!("ng-powercut-{}", std::process::id()));
     let began = Instant::now();
     let outcome = (|| {
         let bench = Bench::new(&folder)?;

@@ -73,7 +73,7 @@ struct Entry {
     run: fn(&Path, bool, u64) -> Result<Sample, String>,
 }
 
-const ENTRIES: [Entry; 11] = [
+const ENTRIES: [Entry; 12] = [
     Entry { system: "ng-wal uring", ours: true, prewritten: true, run: uring },
     Entry { system: "ng-wal uring", ours: true, prewritten: false, run: uring },
     Entry { system: "ng-wal mmap", ours: true, prewritten: true, run: mmap },
@@ -82,6 +82,7 @@ const ENTRIES: [Entry; 11] = [
     Entry { system: "ng-wal std", ours: true, prewritten: false, run: std_ },
     Entry { system: "BufWriter + fdatasync", ours: false, prewritten: true, run: rivals::naive },
     Entry { system: "BufWriter + fdatasync", ours: false, prewritten: false, run: rivals::naive },
+    Entry { system: "raft-engine", ours: false, prewritten: true, run: rivals::raft },
     Entry { system: "raft-engine", ours: false, prewritten: false, run: rivals::raft },
     Entry { system: "okaywal", ours: false, prewritten: false, run: okay },
     Entry { system: "fjall", ours: false, prewritten: false, run: fjall },

@@ -7,6 +7,7 @@ use raft_engine::{Config, Engine, LogBatch, ReadableSize};
 use std::fs::File;
 use std::io::{BufWriter, Seek, SeekFrom, Write};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 /// Length, checksum, record; one `fdatasync` a group.
 struct Naive(BufWriter<File>);
@@ -21,8 +22,9 @@ impl Grouped for Naive {
             .map_err(|error| error.to_string())
     }
 
-    fn sync(&mut self) -> Result<(), String> {
-        self.0.flush().and_then(|()| self.0.get_ref().sync_data()).map_err(|error| error.to_string())
+    fn sync(&mut self) -> Result<Duration, String> {
+        self.0.flush().and_then(|()| self.0.get_ref().sync_data()).map_err(|error| error.to_string())?;
+        Ok(Duration::ZERO)
     }
 }
 
@@ -55,8 +57,9 @@ impl Grouped for Raft {
         self.batch.put(1, key, record.to_vec()).map_err(|error| error.to_string())
     }
 
-    fn sync(&mut self) -> Result<(), String> {
-        self.engine.write(&mut self.batch, true).map(drop).map_err(|error| error.to_string())
+    fn sync(&mut self) -> Result<Duration, String> {
+        self.engine.write(&mut self.batch, true).map_err(|error| error.to_string())?;
+        Ok(Duration::ZERO)
     }
 }
 
@@ -89,13 +92,15 @@ impl Grouped for Okay {
         Ok(())
     }
 
-    fn sync(&mut self) -> Result<(), String> {
-        let mut write = || -> std::io::Result<()> {
+    fn sync(&mut self) -> Result<Duration, String> {
+        let began = Instant::now();
+        let mut write = || -> std::io::Result<Duration> {
             let mut entry = self.log.begin_entry()?;
             for record in self.group.drain(..) {
                 entry.write_chunk(&record)?;
             }
-            entry.commit().map(drop)
+            let appended = began.elapsed();
+            entry.commit().map(|_| appended)
         };
         write().map_err(|error| error.to_string())
     }
@@ -122,11 +127,12 @@ impl Grouped for Fjall {
         Ok(())
     }
 
-    fn sync(&mut self) -> Result<(), String> {
+    fn sync(&mut self) -> Result<Duration, String> {
         if let Some(batch) = self.batch.take() {
             batch.commit().map_err(|error| error.to_string())?;
         }
-        self.database.persist(PersistMode::SyncData).map_err(|error| error.to_string())
+        self.database.persist(PersistMode::SyncData).map_err(|error| error.to_string())?;
+        Ok(Duration::ZERO)
     }
 }
 
