@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! 0      fixed header, checksummed: who wrote this, the schema of events, where the tiers are
-//! 8192   live page: state, heads of the tiers, clock pairs, crash marks
+//! 8192   live page: state, heads of the tiers, clock pairs, marks of panics and of crashes
 //! 12288  per tier: anchors (16 bytes a block), then slots (32 or 256 bytes)
 //! end−8192  the fixed header once more
 //! ```
@@ -16,8 +16,12 @@
 //!   operation tier and one of the others.
 //! * **head** of a tier: the number of the first record in the block being written.
 //! * **clock pair**: ticks, nanoseconds since 1970, seal, spare.
-//! * **crash mark**: what (1 = panic), ticks, thread id, first number, second number, spare,
-//!   spare, sealed number of the mark.
+//! * **panic mark**: what (1 = panic), ticks, thread id, line, number of the panic, spare, spare,
+//!   sealed number of the mark.
+//! * **crash mark**, left by a signal handler: what (2 = signal), ticks, thread id, `signal | code <<
+//!   32`, address, program counter, stack pointer, sealed number of the mark; up to 23 words of the
+//!   stack that point into code, and the sealed number once more, over these. Only the shared
+//!   ring's file has any.
 
 use ng_core::events::{EventKind, Tier};
 use zerocopy::little_endian::{U32, U64};
@@ -26,7 +30,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 use crate::seal;
 
 /// Raised by whatever a reader of the former version would misread.
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 pub(crate) const MAGIC: [u8; 8] = *b"NGBLKBX\n";
 pub(crate) const FIXED_BYTES: usize = 8192;
 pub(crate) const LIVE_BYTES: usize = 4096;
@@ -45,11 +49,14 @@ pub(crate) const BLOCK: [u64; 3] = [32, 1, 1];
 
 /// The live page, in words.
 pub(crate) mod live {
-    /// 0 = being written, 1 = its thread ended, 2 = the recorder closed in order.
+    /// 0 = being written, 1 = its thread ended, 2 = the recorder closed in order, 3 = the process
+    /// called exit while the recorder was at work.
     pub(crate) const STATE: usize = 0;
     pub(crate) const PANICS: usize = 1;
     pub(crate) const RECOVERED: usize = 2;
     pub(crate) const MARKS_TOTAL: usize = 3;
+    /// How many crash marks were begun.
+    pub(crate) const CRASHES_TOTAL: usize = 4;
     /// One head a tier, each in a cache line of its own.
     pub(crate) const HEADS: [usize; 3] = [8, 16, 24];
     /// The pair of the file's creation, then [`PAIRS_A_TIER`] for each tier.
@@ -62,8 +69,25 @@ pub(crate) mod live {
     /// The first half is kept for good; later marks take turns in the second.
     pub(crate) const MARK_SLOTS: u64 = 8;
 
+    /// Apart from the panics', so that neither can use up the other's.
+    pub(crate) const CRASHES: usize = 160;
+    pub(crate) const CRASH_WORDS: usize = 32;
+    /// Words of a crash mark before the stack's.
+    pub(crate) const CRASH_FIXED: usize = 7;
+    #[expect(clippy::cast_possible_truncation, reason = "8")]
+    pub(crate) const CRASHES_END: usize = CRASHES + MARK_SLOTS as usize * CRASH_WORDS;
+
     pub(crate) const ENDED: u64 = 1;
     pub(crate) const CLOSED: u64 = 2;
+    pub(crate) const EXITED: u64 = 3;
+
+    /// Which slot the `number`-th mark takes: the first half stay for good, later ones take turns
+    /// in the second.
+    #[expect(clippy::cast_possible_truncation, reason = "less than MARK_SLOTS")]
+    pub(crate) const fn mark_slot(number: u64) -> usize {
+        let half = MARK_SLOTS / 2;
+        (if number < MARK_SLOTS { number } else { half + number % half }) as usize
+    }
 }
 
 /// Where a tier lies. A capacity of 0 means that the file has no such tier.
@@ -226,7 +250,8 @@ mod tests {
     #[test]
     fn the_live_page_has_room_for_all_that_is_in_it() {
         const { assert!(live::PAIRS + live::PAIRS_TOTAL * live::PAIR_WORDS <= live::MARKS) };
-        let marks = live::MARKS + usize::try_from(live::MARK_SLOTS).unwrap() * live::MARK_WORDS;
-        assert!(marks * 8 <= LIVE_BYTES);
+        let slots = usize::try_from(live::MARK_SLOTS).unwrap();
+        assert!(live::MARKS + slots * live::MARK_WORDS <= live::CRASHES);
+        const { assert!(live::CRASHES_END * 8 <= LIVE_BYTES) };
     }
 }

@@ -25,6 +25,7 @@
 //! |---|---|
 //! | writing | [`Recorder`], [`RecorderLane`], [`RecorderOptions`] |
 //! | panics | [`install_panic_hook`], [`Recorder::catch`] |
+//! | signals | [`install_crash_handlers`] |
 //! | reading | [`read`] |
 //! | what dead processes left | [`find_dead`], [`prune_dead`] |
 
@@ -40,7 +41,13 @@ mod sync;
 mod ticks;
 
 #[cfg(not(loom))]
+mod code_map;
+#[cfg(all(not(loom), target_os = "linux"))]
+mod crash;
+#[cfg(not(loom))]
 mod error;
+#[cfg(all(not(loom), target_os = "linux"))]
+mod fork;
 #[cfg(not(loom))]
 mod lane;
 #[cfg(not(loom))]
@@ -56,8 +63,11 @@ mod recorder;
 #[cfg(not(loom))]
 mod ring_file;
 
+#[cfg(all(not(loom), target_os = "linux"))]
+pub use crash::{CrashError, CrashHandlers, install_crash_handlers};
 #[cfg(not(loom))]
 pub use {
+    code_map::MAPS_FILE,
     error::RecorderError,
     lane::RecorderLane,
     options::RecorderOptions,

@@ -7,7 +7,10 @@
 //! A record of 32 bytes is protected by its seal: damage to one of its four words always shows;
 //! damage to several shows but once in 2⁶⁴. Nothing here withstands a forger.
 
+mod crash;
 mod file;
+#[cfg(feature = "symbols")]
+mod symbols;
 mod tier;
 mod time;
 mod write;
@@ -19,7 +22,9 @@ use std::path::{Path, PathBuf};
 use ng_core::events::Tier;
 use serde::Serialize;
 
+pub use self::crash::{Crash, Frame, Module, Symbol};
 use self::time::Timeline;
+use crate::code_map;
 
 /// Why there is no snapshot at all. Damage to a single file is no error: see [`Ring::damage`] and
 /// [`Snapshot::unreadable`].
@@ -77,6 +82,8 @@ pub struct Process {
     pub alive: bool,
     /// Whether its recorder was closed in good order.
     pub closed_in_order: bool,
+    /// Whether it called exit while the recorder was at work.
+    pub exited: bool,
     /// What wrote the rings, with its version.
     pub build: String,
     /// Of its configuration.
@@ -129,10 +136,14 @@ pub struct Ring {
     pub state: RingState,
     /// What each tier held, busiest first; tiers that the file does not have are left out.
     pub tiers: Vec<TierSummary>,
-    /// Crash marks, in the order in which they were left.
+    /// Marks of panics, in the order in which they were left.
     pub marks: Vec<Mark>,
     /// How many marks were left, those included whose slot was taken by a later one.
     pub marks_left: u64,
+    /// What signal handlers left, in order.
+    pub crashes: Vec<Crash>,
+    /// How many crashes were marked, those included whose slot was taken by a later one.
+    pub crashes_left: u64,
     /// What is damaged, in words. Empty for a sound file.
     pub damage: Vec<String>,
 }
@@ -147,6 +158,8 @@ pub enum RingState {
     Ended,
     /// The recorder was closed in good order.
     Closed,
+    /// The process called exit while the recorder was at work.
+    Exited,
     /// The word that says so is damaged.
     Damaged,
 }
@@ -176,7 +189,7 @@ pub struct TierSummary {
     pub to_unix_ns: Option<u64>,
 }
 
-/// A mark that a crash left.
+/// A mark that a panic left.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Mark {
@@ -263,10 +276,16 @@ fn assemble(path: &Path, files: Vec<file::RingRead>, unreadable: Vec<String>) ->
     let timeline = Timeline::new(files.iter().flat_map(|read| read.pairs.iter().copied()), same_boot);
     let process = files.first().map(|read| read.process.clone());
     let schema = files.first().map(|read| read.schema.clone()).unwrap_or_default();
+    let code = fs::read_to_string(path.join(code_map::MAPS_FILE)).unwrap_or_default();
+    let code = code_map::parse(&code);
     let (mut rings, mut events) = (Vec::new(), Vec::new());
     for (index, mut read) in files.into_iter().enumerate() {
         for mark in &mut read.ring.marks {
             mark.unix_ns = timeline.unix_ns(mark.ticks);
+        }
+        for crash in &mut read.ring.crashes {
+            crash.unix_ns = timeline.unix_ns(crash.ticks);
+            crash::place(crash, &code);
         }
         for (summary, raw) in read.ring.tiers.iter_mut().zip(read.events) {
             let first = events.len();

@@ -17,6 +17,7 @@ use crate::format::{self, live};
 use crate::lane::{RecorderLane, meta};
 use crate::options::RecorderOptions;
 use crate::process::Identity;
+use crate::region::Region;
 use crate::ring::RareWriter;
 use crate::ring_file::{Owner, RingFile};
 
@@ -122,6 +123,8 @@ impl Recorder {
     /// # Errors
     /// [`RecorderError::TooManyRings`] and [`RecorderError::Ring`].
     pub fn try_open_lane(&self, name: &str) -> Result<RecorderLane, RecorderError> {
+        #[cfg(target_os = "linux")]
+        crate::crash::protect_thread();
         let mut rings = self.rings();
         if rings.files.len() >= self.options.max_rings {
             let limit = self.options.max_rings;
@@ -166,6 +169,11 @@ impl Recorder {
             dumps: self.dumps.load(Ordering::Relaxed),
             failed_dumps: self.failed_dumps.load(Ordering::Relaxed),
         }
+    }
+
+    /// The shared ring's live page, where crashes are marked.
+    pub(crate) fn live(&self) -> &Region {
+        &self.shared.live
     }
 
     /// Counts a panic, leaves a mark and records the event.

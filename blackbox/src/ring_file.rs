@@ -142,14 +142,10 @@ impl RingFile {
         self.live[at].store(value.to_le(), Ordering::Release);
     }
 
-    /// Leaves a crash mark. The first four stay for good, later ones take turns in the other four.
-    /// Callers hold a lock.
+    /// Leaves a panic mark. Callers hold a lock.
     pub(crate) fn mark(&self, what: u64, a: u64, b: u64) {
         let number = self.word(live::MARKS_TOTAL);
-        let half = live::MARK_SLOTS / 2;
-        let slot = if number < live::MARK_SLOTS { number } else { half + number % half };
-        #[expect(clippy::cast_possible_truncation, reason = "less than MARK_SLOTS")]
-        let at = live::MARKS + slot as usize * live::MARK_WORDS;
+        let at = live::MARKS + live::mark_slot(number) * live::MARK_WORDS;
         let content = [what, ticks::now(), process::thread_id(), a, b, 0, 0];
         for (offset, word) in content.into_iter().enumerate() {
             self.set_word(at + offset, word);

@@ -67,8 +67,11 @@ fn write_until_killed(dir: &Path) -> ! {
             let recorder = &recorder;
             scope.spawn(move || {
                 let mut lane = recorder.open_lane(&format!("maker {thread}"));
-                println!("open");
                 for n in 0.. {
+                    // Once each tier has something, so that a slow start is no loss.
+                    if n == 1 {
+                        println!("open");
+                    }
                     let event = |tier, n| Event {
                         kind: EventKind(0x0100 + tier as u16),
                         tier,

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use ng_core::events::Tier;
 
+use super::crash;
 use super::tier::{self, RawEvent};
 use super::{KindSchema, Mark, Process, Ring, RingState, TierSummary};
 use crate::format::{self, Fixed, TierPlace, live};
@@ -67,6 +68,7 @@ pub(super) fn read(path: &Path, name: &str) -> io::Result<RingRead> {
             pid: fixed.pid.get(),
             alive: identity.lives(),
             closed_in_order: state == RingState::Closed,
+            exited: state == RingState::Exited,
             build: format::unpadded(&fixed.build),
             config_hash: fixed.config_hash.get(),
             created_unix_ns: fixed.created_unix_ns.get(),
@@ -82,6 +84,8 @@ pub(super) fn read(path: &Path, name: &str) -> io::Result<RingRead> {
             tiers: summaries,
             marks: marks(&after, &mut damage),
             marks_left: after[live::MARKS_TOTAL],
+            crashes: crash::marks(&after, &mut damage),
+            crashes_left: after[live::CRASHES_TOTAL],
             damage,
         },
         boot: identity.boot,
@@ -153,6 +157,7 @@ fn state(word: u64, damage: &mut Vec<String>) -> RingState {
         0 => RingState::Open,
         live::ENDED => RingState::Ended,
         live::CLOSED => RingState::Closed,
+        live::EXITED => RingState::Exited,
         _ => {
             damage.push(format!("state {word} is none that a writer sets"));
             RingState::Damaged
@@ -168,7 +173,7 @@ fn marks(page: &[u64], damage: &mut Vec<String>) -> Vec<Mark> {
         let number = seal::words(sealed, content).wrapping_sub(1);
         // A mark that is being left is not counted yet.
         if number > page[live::MARKS_TOTAL] {
-            damage.push("a crash mark's seal does not hold".to_owned());
+            damage.push("a panic mark's seal does not hold".to_owned());
             continue;
         }
         let [what, ticks, tid, a, b, ..] = content;
