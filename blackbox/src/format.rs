@@ -6,7 +6,8 @@
 //! 12288  per tier: anchors (16 bytes a block), then slots (32 or 256 bytes)
 //! end−8192  the fixed header once more
 //! ```
-//! Every word is 8 bytes, little-endian. Nothing in the two headers is ever overwritten by events.
+//! Every word is 8 bytes, little-endian. The schema follows the fixed fields of the header, a line
+//! a kind: number, label, and `name:type:byte` of each field in a and b, apart by tabs. Nothing in the two headers is ever overwritten by events.
 //!
 //! * **slot of the operation and sampled tiers**: a, b, meta (`kind | tier << 16`), sealed
 //!   sequence number.
@@ -23,7 +24,7 @@
 //!   stack that point into code, and the sealed number once more, over these. Only the shared
 //!   ring's file has any.
 
-use ng_core::events::{EventKind, Tier};
+use ng_core::events::{EventKind, EventSchema, Tier};
 use zerocopy::little_endian::{U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -126,6 +127,24 @@ pub(crate) struct Fixed {
 }
 
 const SCHEMA_AT: usize = size_of::<Fixed>();
+/// How long a schema may be.
+pub(crate) const SCHEMA_BYTES: usize = FIXED_BYTES - SCHEMA_AT;
+
+/// The workspace's kinds and these, a line each: kind, label, `name:type:byte` of each field.
+pub(crate) fn schema(own: &[EventSchema]) -> String {
+    let both = |a: &str, b: &str| {
+        let fields = [(a, 0), (b, 8)].into_iter().filter(|(name, _)| *name != "unused");
+        fields.map(|(name, at)| format!("\t{name}:u64:{at}")).collect()
+    };
+    let line = |kind: EventKind, label: &str, fields: String| format!("{}\t{label}{fields}\n", kind.0);
+    let mut schema: String =
+        EventKind::SCHEMA.iter().map(|&(kind, label, a, b)| line(kind, label, both(a, b))).collect();
+    for EventSchema { kind, label, fields } in own {
+        let fields = fields.iter().map(|field| format!("\t{}:{}:{}", field.name, field.ty.label(), field.at));
+        schema.push_str(&line(*kind, label, fields.collect()));
+    }
+    schema
+}
 
 /// Where the tiers lie for these capacities, and how long the file is.
 pub(crate) fn plan(capacities: [usize; 3]) -> ([TierPlace; 3], usize) {
@@ -160,12 +179,8 @@ pub(crate) const fn anchors(tier: Tier, capacity: usize) -> usize {
 }
 
 impl Fixed {
-    /// The header in bytes: this, the schema of the workspace's events, the checksum.
-    pub(crate) fn encode(mut self) -> Vec<u8> {
-        let schema: String = EventKind::SCHEMA
-            .iter()
-            .map(|(kind, label, a, b)| format!("{}\t{label}\t{a}\t{b}\n", kind.0))
-            .collect();
+    /// The header in bytes: this, the schema of at most [`SCHEMA_BYTES`], the checksum.
+    pub(crate) fn encode(mut self, schema: &str) -> Vec<u8> {
         self.schema_bytes = U32::new(u32::try_from(schema.len()).unwrap_or(u32::MAX));
         self.checksum = U64::ZERO;
         let mut bytes = self.as_bytes().to_vec();
@@ -236,10 +251,10 @@ mod tests {
             thread: padded(&"ü".repeat(40)),
             ..Fixed::new_zeroed()
         };
-        let bytes = fixed.encode();
-        let (read, schema) = Fixed::decode(&bytes).unwrap();
+        let bytes = fixed.encode(&schema(&[]));
+        let (read, lines) = Fixed::decode(&bytes).unwrap();
         assert_eq!(unpadded(&read.thread), "ü".repeat(32));
-        assert!(schema.starts_with("1\ttokens_created\tfirst_id\tcount\n"), "{schema}");
+        assert!(lines.starts_with("1\ttokens_created\tfirst_id:u64:0\tcount:u64:8\n"), "{lines}");
         for at in (0..FIXED_BYTES).step_by(37).chain(0..64) {
             let mut damaged = bytes.clone();
             damaged[at] ^= 0x10;

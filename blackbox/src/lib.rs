@@ -27,7 +27,7 @@
 //! | panics | [`install_panic_hook`], [`Recorder::catch`] |
 //! | signals | [`install_crash_handlers`] |
 //! | reading | [`read`] |
-//! | what dead processes left | [`find_dead`], [`prune_dead`] |
+//! | what dead processes left | [`find_dead`], [`prune_dead`], [`read::Autopsy`] |
 
 // Helpers of tests count as production code to clippy where `cfg(test)` is not all that gates them.
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test that can't go on fails"))]
@@ -72,6 +72,6 @@ pub use {
     lane::RecorderLane,
     options::RecorderOptions,
     panics::{PanicHook, PanicOptions, install_panic_hook},
-    process::{DeadProcess, find_dead, prune_dead},
+    process::{ProcessRings, find_all, find_dead, prune_dead},
     recorder::{PanicCounts, Recorder},
 };

@@ -7,23 +7,32 @@
 //! A record of 32 bytes is protected by its seal: damage to one of its four words always shows;
 //! damage to several shows but once in 2⁶⁴. Nothing here withstands a forger.
 
+mod autopsy;
 mod crash;
 mod file;
+mod filter;
+mod follow;
 #[cfg(feature = "symbols")]
 mod symbols;
 mod tier;
 mod time;
+mod trace;
+mod value;
 mod write;
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use ng_core::events::Tier;
+use ng_core::events::{FieldType, Tier};
 use serde::Serialize;
 
+pub use self::autopsy::{Autopsy, Cause, LastDone};
 pub use self::crash::{Crash, Frame, Module, Symbol};
+pub use self::filter::Filter;
+pub use self::follow::Follower;
 use self::time::Timeline;
+pub use self::value::Value;
 use crate::code_map;
 
 /// Why there is no snapshot at all. Damage to a single file is no error: see [`Ring::damage`] and
@@ -63,9 +72,11 @@ pub struct Snapshot {
     pub clock: Clock,
     /// One entry a ring file, by the ring's number; the shared ring first.
     pub rings: Vec<Ring>,
+    /// Whether crash handlers were installed, so that a death without a mark is a kill.
+    pub watched: bool,
     /// Files that say nothing any more, and why.
     pub unreadable: Vec<String>,
-    /// What is known of each kind of event: number, label, names of its two numbers.
+    /// What is known of each kind of event: number, label, fields.
     pub schema: Vec<KindSchema>,
     /// All events of all rings, in order of time.
     #[serde(skip)]
@@ -114,10 +125,21 @@ pub struct KindSchema {
     pub kind: u16,
     /// What it is called.
     pub label: String,
-    /// What the first number is called.
-    pub a: String,
-    /// What the second number is called.
-    pub b: String,
+    /// What its two numbers hold.
+    pub fields: Vec<FieldSchema>,
+}
+
+/// A field of an event.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct FieldSchema {
+    /// What it is called.
+    pub name: String,
+    /// What it holds.
+    #[serde(rename = "type", serialize_with = "write::field_type")]
+    pub ty: FieldType,
+    /// The byte at which it begins, 0–15.
+    pub at: u8,
 }
 
 /// One ring file.
@@ -276,8 +298,9 @@ fn assemble(path: &Path, files: Vec<file::RingRead>, unreadable: Vec<String>) ->
     let timeline = Timeline::new(files.iter().flat_map(|read| read.pairs.iter().copied()), same_boot);
     let process = files.first().map(|read| read.process.clone());
     let schema = files.first().map(|read| read.schema.clone()).unwrap_or_default();
-    let code = fs::read_to_string(path.join(code_map::MAPS_FILE)).unwrap_or_default();
-    let code = code_map::parse(&code);
+    let code = fs::read_to_string(path.join(code_map::MAPS_FILE));
+    let watched = code.is_ok();
+    let code = code_map::parse(&code.unwrap_or_default());
     let (mut rings, mut events) = (Vec::new(), Vec::new());
     for (index, mut read) in files.into_iter().enumerate() {
         for mark in &mut read.ring.marks {
@@ -318,5 +341,5 @@ fn assemble(path: &Path, files: Vec<file::RingRead>, unreadable: Vec<String>) ->
     // By ticks: right where the system's clock was set back, and where there is no time at all.
     events.sort_by_key(|event| (event.ticks, event.ring, event.tier, event.sequence));
     let clock = if timeline.is_calibrated() { Clock::Calibrated } else { Clock::Unknown };
-    Snapshot { path: path.to_owned(), process, clock, rings, unreadable, schema, events }
+    Snapshot { path: path.to_owned(), process, clock, rings, watched, unreadable, schema, events }
 }

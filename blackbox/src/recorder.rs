@@ -31,6 +31,7 @@ use crate::ring_file::{Owner, RingFile};
 pub struct Recorder {
     options: RecorderOptions,
     identity: Identity,
+    schema: String,
     path: PathBuf,
     shared: RingFile,
     /// Guards the shared ring's writer and the counts and marks of its live page.
@@ -75,13 +76,16 @@ impl Recorder {
         options.validate()?;
         let identity = Identity::own();
         let path = make_directory(&options.dir, identity)?;
-        let owner = Owner { identity, thread: "shared", config_hash: options.config_hash, ring: 0 };
+        let schema = format::schema(&options.schemas);
+        let config_hash = options.config_hash;
+        let owner = Owner { identity, thread: "shared", config_hash, schema: &schema, ring: 0 };
         let shared = RingFile::create(&path, "shared", options.shared_capacities(), &owner)
             .inspect_err(|_| drop(fs::remove_dir(&path)))?;
         let shared_writer = Mutex::new(RareWriter::new(shared.tiers[Tier::Rare as usize].clone()));
         Ok(Self {
             options,
             identity,
+            schema,
             path,
             shared,
             shared_writer,
@@ -141,6 +145,7 @@ impl Recorder {
             identity: self.identity,
             thread: name,
             config_hash: self.options.config_hash,
+            schema: &self.schema,
             ring: rings.made,
         };
         let file = format!("ring-{:06}", rings.made);

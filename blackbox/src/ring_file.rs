@@ -25,6 +25,7 @@ pub(crate) struct Owner<'a> {
     pub(crate) identity: Identity,
     pub(crate) thread: &'a str,
     pub(crate) config_hash: u64,
+    pub(crate) schema: &'a str,
     /// The number of this ring among all that its recorder ever made.
     pub(crate) ring: u64,
 }
@@ -84,7 +85,7 @@ impl RingFile {
             build: format::padded(concat!("ng-blackbox ", env!("CARGO_PKG_VERSION"))),
             ..Fixed::new_zeroed()
         }
-        .encode();
+        .encode(owner.schema);
         file.write_all_at(&header, 0)?;
         file.write_all_at(&header, (bytes - format::FIXED_BYTES) as u64)?;
         let live = Region::new(&mapping, format::FIXED_BYTES, format::LIVE_BYTES / 8);

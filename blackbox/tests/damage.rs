@@ -135,6 +135,20 @@ fn a_damaged_header_is_replaced_by_its_copy_and_named() {
 }
 
 #[test]
+fn a_damaged_anchor_of_the_last_block_does_not_move_the_window_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let directory = left_behind(dir.path());
+    let file = ring_file(&directory);
+    let mut bytes = fs::read(&file).unwrap();
+    // Block 10 of 32 records has the third of four anchors.
+    bytes[12_288 + 2 * 16] ^= 1;
+    fs::write(&file, &bytes).unwrap();
+    let ring = &Snapshot::open(&directory).unwrap().rings[1];
+    assert_eq!((ring.tiers[0].recorded, ring.tiers[0].overwritten), (333, 224));
+    assert!(ring.damage[0].contains("anchors do not agree with head 320"), "{:?}", ring.damage);
+}
+
+#[test]
 fn a_damaged_head_is_told_by_the_anchors() {
     let dir = tempfile::tempdir().unwrap();
     let directory = left_behind(dir.path());

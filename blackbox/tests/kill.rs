@@ -125,7 +125,7 @@ fn a_killed_process_leaves_everything_up_to_its_last_write() {
                 torn += check(&snapshot, index, tier, &format!("kill {kill}, {}, {tier:?}", ring.thread));
             }
         }
-        assert_eq!(prune_dead(dir.path(), 0).unwrap(), 1);
+        assert_eq!(prune_dead(dir.path(), 0, 0).unwrap(), 1);
     }
     // Not asserted: most kills hit between records.
     println!("{KILLS} kills, {torn} torn records, all detected");

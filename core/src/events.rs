@@ -1,7 +1,12 @@
 //! The contract of the flight recorder: small typed events that outlive the process.
 //!
 //! Recording never blocks, never allocates and never reads a clock. Rare events have a tier of
-//! their own, so that the firehose can't evict them.
+//! their own, so that the firehose can't evict them. Events of one's own are declared with
+//! [`event!`](crate::event).
+
+mod typed;
+
+pub use typed::{EventSchema, Field, FieldType, FieldValue, TypedEvent, is_name, layout};
 
 /// Which ring an event goes to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -58,8 +63,8 @@ kinds! {
     CLEANUP_ENDED = 6, "cleanup_ended", "freed", "micros";
     /// A thread panicked.
     PANIC = 7, "panic", "line", "count";
-    /// The log made records durable.
-    WAL_WRITTEN = 8, "wal_written", "durable_records", "ticket";
+    /// The log made records durable: each below `durable_lsn` is.
+    WAL_WRITTEN = 8, "wal_written", "durable_lsn", "ticket";
     /// A log was replayed.
     REPLAYED = 9, "replayed", "records", "tokens";
     /// The stack started.
@@ -74,6 +79,8 @@ kinds! {
     CONSTITUTION = 14, "constitution", "version", "previous";
     /// The store was full.
     STORE_FULL = 15, "store_full", "domain", "capacity";
+    /// The rings of a process that had died were found.
+    DEAD_FOUND = 16, "dead_found", "pid", "durable_lsn";
 }
 
 impl EventKind {

@@ -5,11 +5,11 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use ng_core::events::Tier;
+use ng_core::events::{FieldType, Tier};
 
 use super::crash;
 use super::tier::{self, RawEvent};
-use super::{KindSchema, Mark, Process, Ring, RingState, TierSummary};
+use super::{FieldSchema, KindSchema, Mark, Process, Ring, RingState, TierSummary};
 use crate::format::{self, Fixed, TierPlace, live};
 use crate::process::Identity;
 use crate::seal;
@@ -194,8 +194,15 @@ fn pairs(page: &[u64]) -> Vec<(u64, u64)> {
 }
 
 fn kind(line: &str) -> Option<KindSchema> {
-    let mut fields = line.split('\t');
-    let kind = fields.next()?.parse().ok()?;
-    let mut name = || fields.next().map(str::to_owned);
-    Some(KindSchema { kind, label: name()?, a: name()?, b: name()? })
+    let mut parts = line.split('\t');
+    let (kind, label) = (parts.next()?.parse().ok()?, parts.next()?.to_owned());
+    let field = |part: &str| {
+        let mut parts = part.split(':');
+        let name = parts.next()?.to_owned();
+        let ty = FieldType::from_label(parts.next()?)?;
+        let at: u8 = parts.next()?.parse().ok()?;
+        // One that straddles the two numbers is none that a writer lays down.
+        (at < 16 && at.is_multiple_of(ty.bytes())).then_some(FieldSchema { name, ty, at })
+    };
+    Some(KindSchema { kind, label, fields: parts.map(field).collect::<Option<_>>()? })
 }

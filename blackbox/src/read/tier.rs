@@ -135,8 +135,9 @@ impl Slots<'_> {
         match anchored {
             None if after == 0 => (0, None),
             Some(anchor) if agrees(anchor) => (anchor, None),
-            // A damaged anchor may claim any block; only one that records bear out counts.
-            Some(anchor) if !self.witnessed(after) || self.witnessed(anchor) => {
+            // A damaged anchor or head may claim any block; of those that records bear out the
+            // later one is right, since nothing later was written.
+            Some(anchor) if anchor > after && self.witnessed(anchor) || !self.witnessed(after) => {
                 (anchor, Some(format!("head {after} is damaged; {anchor} is taken, by the anchors")))
             }
             _ => (after, Some(format!("anchors do not agree with head {after}; it is taken"))),
