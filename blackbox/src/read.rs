@@ -9,6 +9,7 @@
 
 mod autopsy;
 mod crash;
+mod diff;
 mod file;
 mod filter;
 mod follow;
@@ -29,6 +30,7 @@ use serde::Serialize;
 
 pub use self::autopsy::{Autopsy, Cause, LastDone};
 pub use self::crash::{Crash, Frame, Module, Symbol};
+pub use self::diff::{Diff, Row};
 pub use self::filter::Filter;
 pub use self::follow::Follower;
 use self::time::Timeline;
@@ -261,12 +263,17 @@ pub struct RecordedEvent {
 }
 
 impl Snapshot {
-    /// Reads the directory of one process.
+    /// Reads the directory of one process, or one ring file alone.
     ///
     /// # Errors
     /// See [`ReadError`].
     pub fn open(path: &Path) -> Result<Self, ReadError> {
         let error = |cause| ReadError::Directory { path: path.to_owned(), cause };
+        if path.is_file() {
+            let dir = path.parent().unwrap_or(Path::new(""));
+            let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            return Ok(Self::read(dir, vec![name]));
+        }
         let mut names = Vec::new();
         for entry in fs::read_dir(path).map_err(error)? {
             let name = entry.map_err(error)?.file_name().to_string_lossy().into_owned();
@@ -278,6 +285,10 @@ impl Snapshot {
             return Err(ReadError::NoRings { path: path.to_owned() });
         }
         names.sort();
+        Ok(Self::read(path, names))
+    }
+
+    fn read(path: &Path, names: Vec<String>) -> Self {
         let (mut files, mut unreadable) = (Vec::new(), Vec::new());
         for name in names {
             match file::read(&path.join(&name), &name) {
@@ -288,7 +299,7 @@ impl Snapshot {
             }
         }
         files.sort_by_key(|read| read.ring.number);
-        Ok(assemble(path, files, unreadable))
+        assemble(path, files, unreadable)
     }
 }
 

@@ -105,6 +105,8 @@ pub struct Autopsy {
     pub last_unix_ns: Option<u64>,
     /// By the last `wal_written` event: each record of the log below this number was durable.
     pub durable_lsn: Option<u64>,
+    /// What the last event of a start says beside its numbers; the stack names its log there.
+    pub started_note: Option<String>,
     /// What each thread did last, the latest first.
     pub last: Vec<LastDone>,
     /// Events recorded, and of those how many were overwritten since.
@@ -124,6 +126,7 @@ impl Autopsy {
         let tiers = || snapshot.rings.iter().flat_map(|ring| &ring.tiers);
         let end = snapshot.events.iter().filter_map(|event| event.unix_ns).max();
         let durable = snapshot.events.iter().rfind(|event| event.kind == EventKind::WAL_WRITTEN.0);
+        let started = snapshot.events.iter().rfind(|event| event.kind == EventKind::STARTED.0);
         let mut last: Vec<(usize, LastDone)> = Vec::new();
         for event in snapshot.events.iter().rev() {
             if last.iter().all(|(ring, _)| *ring != event.ring) {
@@ -143,6 +146,7 @@ impl Autopsy {
             cause: Cause::of(snapshot),
             last_unix_ns: end,
             durable_lsn: durable.and_then(|event| event.number(&snapshot.schema, "durable_lsn")),
+            started_note: started.map(|event| event.note.clone()),
             last: last.into_iter().map(|(_, done)| done).collect(),
             recorded: tiers().map(|tier| tier.recorded).sum(),
             overwritten: tiers().map(|tier| tier.overwritten).sum(),

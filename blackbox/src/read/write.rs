@@ -163,11 +163,22 @@ impl Snapshot {
         }
         self.write_coverage(out)?;
         let end = self.events.last().and_then(|event| event.unix_ns);
+        self.write_events(out, last, end)
+    }
+
+    /// The last `last` events, a line each, with their time in seconds after `zero` (before it:
+    /// negative), in nanoseconds since 1970.
+    ///
+    /// # Errors
+    /// What `out` says.
+    pub fn write_events(&self, out: &mut impl Write, last: usize, zero: Option<u64>) -> io::Result<()> {
         for shown in self.last(last) {
             let event = shown.event;
-            match event.unix_ns.zip(end) {
+            match event.unix_ns.zip(zero) {
                 #[expect(clippy::cast_precision_loss, reason = "seconds for people")]
-                Some((at, end)) => write!(out, "{:>14.6}s", -(end.saturating_sub(at) as f64 / 1e9))?,
+                Some((at, zero)) => {
+                    write!(out, "{:>14.6}s", (i128::from(at) - i128::from(zero)) as f64 / 1e9)?;
+                }
                 None => write!(out, "{:>15}", "?")?,
             }
             write!(out, "  {:<16} {:<9} {}", shown.thread(), event.tier.label(), event.label)?;

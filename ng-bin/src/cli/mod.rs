@@ -4,6 +4,8 @@
 //! Exit codes: 0 all well; 1 the run says no (a budget broken, a strict run stopped, tokens
 //! lost); 64 wrong words; 74 a file or the log failed; 78 the configuration must change.
 
+#[cfg(feature = "blackbox")]
+mod blackbox;
 mod config;
 mod ingest;
 mod output;
@@ -43,6 +45,10 @@ enum Command {
     Ingest(ingest::Args),
     /// Rebuild the store from its log, say what was found, and write tokens out.
     Recover(recover::Args),
+    /// Read the flight recorder's rings of a living or a dead process.
+    #[cfg(feature = "blackbox")]
+    #[command(subcommand)]
+    Blackbox(blackbox::Words),
     /// Check, print or explain the configuration.
     #[command(subcommand)]
     Config(config::Words),
@@ -96,6 +102,8 @@ pub fn main() -> ExitCode {
         Command::Stress(args) => stress::run(&args),
         Command::Ingest(args) => ingest::run(&args),
         Command::Recover(args) => recover::run(&args),
+        #[cfg(feature = "blackbox")]
+        Command::Blackbox(words) => blackbox::run(&words),
         Command::Config(words) => config::run(&words),
         Command::StressChild(args) => stress::run_child(&args),
     };
