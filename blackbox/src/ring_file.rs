@@ -120,6 +120,11 @@ impl RingFile {
         [operation.recorded_slots::<32>(), sampled.recorded_slots::<1>(), rare.recorded_rare()]
     }
 
+    /// The clock pair of its creation: ticks and nanoseconds since 1970.
+    pub(crate) fn created(&self) -> (u64, u64) {
+        (self.word(live::PAIRS), self.word(live::PAIRS + 1))
+    }
+
     /// Whether the thread that wrote it has ended.
     pub(crate) fn has_ended(&self) -> bool {
         self.word(live::STATE) == live::ENDED

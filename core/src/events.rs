@@ -148,16 +148,40 @@ pub trait EventRecorder: Send + Sync {
     fn stats(&self) -> RecorderStats;
 }
 
+/// An event of a lane's own past, with the time that is known of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RecentEvent {
+    /// What was recorded.
+    pub event: Event,
+    /// Not before this, in nanoseconds since 1970.
+    pub earliest_unix_ns: u64,
+    /// Not after this.
+    pub latest_unix_ns: u64,
+}
+
 /// One thread's side of the flight recorder.
 pub trait EventLane: Send {
     /// Records one event.
     fn record(&mut self, event: Event);
+
+    /// Shows the lane's own last events of the operation tier to `see`, the latest first, at most
+    /// `most`; says how many there were. Whoever finds after the fact that an operation failed or was
+    /// slow makes a span of them. Not for the hot path: it reads the clock. A lane that keeps no
+    /// history shows none.
+    fn recent(&self, most: usize, see: &mut dyn FnMut(RecentEvent)) -> usize {
+        let _ = (most, see);
+        0
+    }
 }
 
 impl<L: EventLane + ?Sized> EventLane for Box<L> {
     #[inline]
     fn record(&mut self, event: Event) {
         (**self).record(event);
+    }
+
+    fn recent(&self, most: usize, see: &mut dyn FnMut(RecentEvent)) -> usize {
+        (**self).recent(most, see)
     }
 }
 

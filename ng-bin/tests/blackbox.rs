@@ -107,7 +107,7 @@ fn exports_are_what_they_say_and_damage_has_a_code_of_its_own() {
     assert_eq!(events.len(), 100);
     let trace: Value =
         serde_json::from_str(&blackbox(dir, &["export", "--format", "chrome", "--since", "0.1"])).unwrap();
-    assert!(trace["traceEvents"].as_array().unwrap().iter().any(|event| event["ph"] == "X"));
+    assert!(trace["traceEvents"].as_array().unwrap().iter().any(|event| event["ph"] == "B"));
     blackbox(dir, &["export", "--format", "perfetto", "--last", "500", "-o", "trace.pftrace"]);
     // Packets of Trace.packet, field 1 with a length.
     assert_eq!(std::fs::read(dir.join("trace.pftrace")).unwrap()[0], 0x0a);

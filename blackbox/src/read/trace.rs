@@ -13,27 +13,35 @@ use serde_json::{Map, Value as Json, json};
 
 use super::{RecordedEvent, Snapshot, Value};
 
-/// An event on its track.
-struct Placed<'a> {
-    event: &'a RecordedEvent,
-    /// When the slice began; `None` for an instant.
-    began: Option<u64>,
-    at: u64,
+/// What a mark on a track is; the values of Perfetto's `TrackEvent.Type`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mark {
+    Begin = 1,
+    End = 2,
+    Instant = 3,
 }
 
 impl Snapshot {
-    fn placed(&self) -> impl Iterator<Item = Placed<'_>> {
+    /// Beginnings, ends and instants in order of time. Where one slice ends when another begins the
+    /// end comes first, and no slice ends when it begins.
+    fn marks(&self) -> Vec<(u64, Mark, &RecordedEvent)> {
         let mut before: Vec<Option<u64>> = vec![None; self.rings.len()];
-        self.events.iter().filter_map(move |event| {
-            let at = event.unix_ns?;
+        let mut marks = Vec::new();
+        for event in &self.events {
+            let Some(at) = event.unix_ns else { continue };
             let began = match event.number(&self.schema, "duration_ns") {
                 Some(duration) => Some(at.saturating_sub(duration)),
                 None if event.tier == Tier::Operation => before[event.ring].replace(at),
                 None => None,
             };
             // A slice of no length is an instant; events that share a reading of the clock have none.
-            Some(Placed { event, began: began.filter(|began| *began < at), at })
-        })
+            match began.filter(|began| *began < at) {
+                Some(began) => marks.extend([(began, Mark::Begin, event), (at, Mark::End, event)]),
+                None => marks.push((at, Mark::Instant, event)),
+            }
+        }
+        marks.sort_by_key(|(at, mark, event)| (*at, *mark == Mark::Begin, event.sequence));
+        marks
     }
 
     /// How many events have no time, and so no place in a trace.
@@ -58,51 +66,53 @@ impl Snapshot {
         tracks
     }
 
-    /// Chrome's trace events as one JSON object ("Trace Event Format"); times in microseconds since
-    /// 1970. What the rings cover, and what of them is overwritten, torn or damaged, is in
+    /// Chrome's trace events as one JSON object ("Trace Event Format"), in microseconds since the
+    /// first of them: a float of microseconds since 1970 would be a quarter of one off. What the
+    /// rings cover, what of them is overwritten, torn or damaged, and when the zero was, is in
     /// `otherData`.
     ///
     /// # Errors
     /// What `out` says.
     pub fn write_chrome(&self, out: &mut impl Write) -> io::Result<()> {
-        let (pid, mut first) = (self.pid(), true);
+        let (pid, mut first, marks) = (self.pid(), true, self.marks());
+        let zero = marks.first().map_or(0, |(at, ..)| *at);
         let mut write = |out: &mut dyn Write, event: Json| {
             out.write_all(if std::mem::take(&mut first) { b"\n" } else { b",\n" })?;
             serde_json::to_writer(out, &event).map_err(io::Error::from)
         };
-        let other = json!({"process": self.process, "rings": self.rings, "unreadable": self.unreadable});
+        let other = json!({
+            "zero_unix_ns": zero, "process": self.process, "rings": self.rings, "unreadable": self.unreadable,
+        });
         write!(out, "{{\"displayTimeUnit\":\"ns\",\"otherData\":{other},\"traceEvents\":[")?;
         write(out, json!({"ph": "M", "name": "process_name", "pid": pid, "args": {"name": "ng"}}))?;
         for (ring, tier) in self.tracks() {
             let name = self.track_name(ring, tier);
             let tid = track(ring, tier);
-            write(
-                out,
-                json!({"ph": "M", "name": "thread_name", "pid": pid, "tid": tid, "args": {"name": name}}),
-            )?;
+            let args = json!({ "name": name });
+            write(out, json!({"ph": "M", "name": "thread_name", "pid": pid, "tid": tid, "args": args}))?;
         }
-        for placed in self.placed() {
-            let event = placed.event;
-            let mut args: Map<String, Json> = event
-                .values(&self.schema)
+        for (at, mark, event) in marks {
+            let tid = track(event.ring, event.tier);
+            let mut entry = json!({"name": event.label, "pid": pid, "tid": tid, "ts": micros(at - zero)});
+            entry["ph"] = match mark {
+                Mark::Begin => "B".into(),
+                Mark::End => "E".into(),
+                Mark::Instant => "i".into(),
+            };
+            if mark == Mark::Instant {
+                entry["s"] = "t".into();
+            }
+            entry["cat"] = event.tier.label().into();
+            let values = event.values(&self.schema);
+            let mut args: Map<String, Json> = values
                 .map(|(name, value)| (name.to_owned(), serde_json::to_value(value).unwrap_or_default()))
                 .collect();
             args.insert("sequence".to_owned(), event.sequence.into());
             if !event.note.is_empty() {
                 args.insert("note".to_owned(), event.note.clone().into());
             }
-            let from = placed.began.unwrap_or(placed.at);
-            let mut entry = json!({
-                "name": event.label, "cat": event.tier.label(), "pid": pid,
-                "tid": track(event.ring, event.tier), "ts": micros(from), "args": args,
-            });
-            if placed.began.is_some() {
-                entry["ph"] = "X".into();
-                entry["dur"] = micros(placed.at - from);
-            } else {
-                entry["ph"] = "i".into();
-                entry["s"] = "t".into();
-            }
+            // An end too: speedscope tells slices apart by them.
+            entry["args"] = args.into();
             write(out, entry)?;
         }
         out.write_all(b"\n]}\n")
@@ -124,23 +134,10 @@ impl Snapshot {
                 .number(5, PROCESS);
             packet(out, Message::new().message(60, &descriptor))?;
         }
-        // A slice that began before an instant must come before it: viewers sort, readers need not.
-        let mut marks: Vec<(u64, u8, Placed<'_>)> = Vec::new();
-        for placed in self.placed() {
-            if let Some(began) = placed.began {
-                let Placed { event, at, .. } = placed;
-                marks.push((began, BEGIN, Placed { event, began: None, at }));
-            }
-            let kind = if placed.began.is_some() { END } else { INSTANT };
-            marks.push((placed.at, kind, placed));
-        }
-        // Where one slice ends when the next begins, the end comes first.
-        marks.sort_by_key(|(at, kind, placed)| (*at, *kind == BEGIN, placed.event.sequence));
-        for (at, kind, placed) in marks {
-            let event = placed.event;
+        for (at, mark, event) in self.marks() {
             let mut track_event =
-                Message::new().number(9, kind.into()).number(11, uuid(event.ring, event.tier));
-            if kind != END {
+                Message::new().number(9, mark as u64).number(11, uuid(event.ring, event.tier));
+            if mark != Mark::End {
                 track_event =
                     track_event.bytes(22, event.tier.label().as_bytes()).bytes(23, event.label.as_bytes());
                 for (name, value) in event.values(&self.schema) {
@@ -162,15 +159,11 @@ fn track(ring: usize, tier: Tier) -> u64 {
     ring as u64 * 3 + tier as u64 + 1
 }
 
-#[expect(clippy::cast_precision_loss, reason = "a quarter of a microsecond in 2026")]
+#[expect(clippy::cast_precision_loss, reason = "exact for 104 days")]
 fn micros(ns: u64) -> Json {
     (ns as f64 / 1e3).into()
 }
 
-/// Values of `TrackEvent.Type`.
-const BEGIN: u8 = 1;
-const END: u8 = 2;
-const INSTANT: u8 = 3;
 /// The process's track.
 const PROCESS: u64 = 1;
 
