@@ -27,6 +27,24 @@ pub enum RecorderError {
         /// The most that works.
         most: usize,
     },
+    /// An event's schema can't be used.
+    #[error("event {label:?} (kind {kind:#x}): {why}")]
+    Schema {
+        /// Its kind.
+        kind: u16,
+        /// What it is called.
+        label: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// The schemas do not fit into a header.
+    #[error("the schemas of all events take {bytes} bytes, and there is room for at most {most}")]
+    SchemaSize {
+        /// What they take.
+        bytes: usize,
+        /// What there is room for.
+        most: usize,
+    },
     /// The directory can't be made.
     #[error("can't make the black box's directory {path}: {cause}; choose another with blackbox.dir")]
     Directory {

@@ -2,11 +2,12 @@
 //!
 //! ```text
 //! 0      fixed header, checksummed: who wrote this, the schema of events, where the tiers are
-//! 8192   live page: state, heads of the tiers, clock pairs, crash marks
+//! 8192   live page: state, heads of the tiers, clock pairs, marks of panics and of crashes
 //! 12288  per tier: anchors (16 bytes a block), then slots (32 or 256 bytes)
 //! end−8192  the fixed header once more
 //! ```
-//! Every word is 8 bytes, little-endian. Nothing in the two headers is ever overwritten by events.
+//! Every word is 8 bytes, little-endian. The schema follows the fixed fields of the header, a line
+//! a kind: number, label, and `name:type:byte` of each field in a and b, apart by tabs. Nothing in the two headers is ever overwritten by events.
 //!
 //! * **slot of the operation and sampled tiers**: a, b, meta (`kind | tier << 16`), sealed
 //!   sequence number.
@@ -16,17 +17,21 @@
 //!   operation tier and one of the others.
 //! * **head** of a tier: the number of the first record in the block being written.
 //! * **clock pair**: ticks, nanoseconds since 1970, seal, spare.
-//! * **crash mark**: what (1 = panic), ticks, thread id, first number, second number, spare,
-//!   spare, sealed number of the mark.
+//! * **panic mark**: what (1 = panic), ticks, thread id, line, number of the panic, spare, spare,
+//!   sealed number of the mark.
+//! * **crash mark**, left by a signal handler: what (2 = signal), ticks, thread id, `signal | code <<
+//!   32`, address, program counter, stack pointer, sealed number of the mark; up to 23 words of the
+//!   stack that point into code, and the sealed number once more, over these. Only the shared
+//!   ring's file has any.
 
-use ng_core::events::{EventKind, Tier};
+use ng_core::events::{EventKind, EventSchema, Tier};
 use zerocopy::little_endian::{U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::seal;
 
 /// Raised by whatever a reader of the former version would misread.
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 pub(crate) const MAGIC: [u8; 8] = *b"NGBLKBX\n";
 pub(crate) const FIXED_BYTES: usize = 8192;
 pub(crate) const LIVE_BYTES: usize = 4096;
@@ -45,11 +50,14 @@ pub(crate) const BLOCK: [u64; 3] = [32, 1, 1];
 
 /// The live page, in words.
 pub(crate) mod live {
-    /// 0 = being written, 1 = its thread ended, 2 = the recorder closed in order.
+    /// 0 = being written, 1 = its thread ended, 2 = the recorder closed in order, 3 = the process
+    /// called exit while the recorder was at work.
     pub(crate) const STATE: usize = 0;
     pub(crate) const PANICS: usize = 1;
     pub(crate) const RECOVERED: usize = 2;
     pub(crate) const MARKS_TOTAL: usize = 3;
+    /// How many crash marks were begun.
+    pub(crate) const CRASHES_TOTAL: usize = 4;
     /// One head a tier, each in a cache line of its own.
     pub(crate) const HEADS: [usize; 3] = [8, 16, 24];
     /// The pair of the file's creation, then [`PAIRS_A_TIER`] for each tier.
@@ -62,8 +70,25 @@ pub(crate) mod live {
     /// The first half is kept for good; later marks take turns in the second.
     pub(crate) const MARK_SLOTS: u64 = 8;
 
+    /// Apart from the panics', so that neither can use up the other's.
+    pub(crate) const CRASHES: usize = 160;
+    pub(crate) const CRASH_WORDS: usize = 32;
+    /// Words of a crash mark before the stack's.
+    pub(crate) const CRASH_FIXED: usize = 7;
+    #[expect(clippy::cast_possible_truncation, reason = "8")]
+    pub(crate) const CRASHES_END: usize = CRASHES + MARK_SLOTS as usize * CRASH_WORDS;
+
     pub(crate) const ENDED: u64 = 1;
     pub(crate) const CLOSED: u64 = 2;
+    pub(crate) const EXITED: u64 = 3;
+
+    /// Which slot the `number`-th mark takes: the first half stay for good, later ones take turns
+    /// in the second.
+    #[expect(clippy::cast_possible_truncation, reason = "less than MARK_SLOTS")]
+    pub(crate) const fn mark_slot(number: u64) -> usize {
+        let half = MARK_SLOTS / 2;
+        (if number < MARK_SLOTS { number } else { half + number % half }) as usize
+    }
 }
 
 /// Where a tier lies. A capacity of 0 means that the file has no such tier.
@@ -102,6 +127,24 @@ pub(crate) struct Fixed {
 }
 
 const SCHEMA_AT: usize = size_of::<Fixed>();
+/// How long a schema may be.
+pub(crate) const SCHEMA_BYTES: usize = FIXED_BYTES - SCHEMA_AT;
+
+/// The workspace's kinds and these, a line each: kind, label, `name:type:byte` of each field.
+pub(crate) fn schema(own: &[EventSchema]) -> String {
+    let both = |a: &str, b: &str| {
+        let fields = [(a, 0), (b, 8)].into_iter().filter(|(name, _)| *name != "unused");
+        fields.map(|(name, at)| format!("\t{name}:u64:{at}")).collect()
+    };
+    let line = |kind: EventKind, label: &str, fields: String| format!("{}\t{label}{fields}\n", kind.0);
+    let mut schema: String =
+        EventKind::SCHEMA.iter().map(|&(kind, label, a, b)| line(kind, label, both(a, b))).collect();
+    for EventSchema { kind, label, fields } in own {
+        let fields = fields.iter().map(|field| format!("\t{}:{}:{}", field.name, field.ty.label(), field.at));
+        schema.push_str(&line(*kind, label, fields.collect()));
+    }
+    schema
+}
 
 /// Where the tiers lie for these capacities, and how long the file is.
 pub(crate) fn plan(capacities: [usize; 3]) -> ([TierPlace; 3], usize) {
@@ -136,12 +179,8 @@ pub(crate) const fn anchors(tier: Tier, capacity: usize) -> usize {
 }
 
 impl Fixed {
-    /// The header in bytes: this, the schema of the workspace's events, the checksum.
-    pub(crate) fn encode(mut self) -> Vec<u8> {
-        let schema: String = EventKind::SCHEMA
-            .iter()
-            .map(|(kind, label, a, b)| format!("{}\t{label}\t{a}\t{b}\n", kind.0))
-            .collect();
+    /// The header in bytes: this, the schema of at most [`SCHEMA_BYTES`], the checksum.
+    pub(crate) fn encode(mut self, schema: &str) -> Vec<u8> {
         self.schema_bytes = U32::new(u32::try_from(schema.len()).unwrap_or(u32::MAX));
         self.checksum = U64::ZERO;
         let mut bytes = self.as_bytes().to_vec();
@@ -212,10 +251,10 @@ mod tests {
             thread: padded(&"ü".repeat(40)),
             ..Fixed::new_zeroed()
         };
-        let bytes = fixed.encode();
-        let (read, schema) = Fixed::decode(&bytes).unwrap();
+        let bytes = fixed.encode(&schema(&[]));
+        let (read, lines) = Fixed::decode(&bytes).unwrap();
         assert_eq!(unpadded(&read.thread), "ü".repeat(32));
-        assert!(schema.starts_with("1\ttokens_created\tfirst_id\tcount\n"), "{schema}");
+        assert!(lines.starts_with("1\ttokens_created\tfirst_id:u64:0\tcount:u64:8\n"), "{lines}");
         for at in (0..FIXED_BYTES).step_by(37).chain(0..64) {
             let mut damaged = bytes.clone();
             damaged[at] ^= 0x10;
@@ -226,7 +265,8 @@ mod tests {
     #[test]
     fn the_live_page_has_room_for_all_that_is_in_it() {
         const { assert!(live::PAIRS + live::PAIRS_TOTAL * live::PAIR_WORDS <= live::MARKS) };
-        let marks = live::MARKS + usize::try_from(live::MARK_SLOTS).unwrap() * live::MARK_WORDS;
-        assert!(marks * 8 <= LIVE_BYTES);
+        let slots = usize::try_from(live::MARK_SLOTS).unwrap();
+        assert!(live::MARKS + slots * live::MARK_WORDS <= live::CRASHES);
+        const { assert!(live::CRASHES_END * 8 <= LIVE_BYTES) };
     }
 }

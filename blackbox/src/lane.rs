@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use ng_core::events::{Event, EventLane, Tier};
+use ng_core::clock::precise_unix_ns;
+use ng_core::events::{Event, EventKind, EventLane, RecentEvent, Tier};
 
 use crate::format::{self, live};
 use crate::ring::{RareWriter, SlotWriter};
 use crate::ring_file::RingFile;
+use crate::ticks;
 
 /// A thread's lane: it alone writes its ring. When it is dropped the ring stays readable until a
 /// later lane needs its place.
@@ -91,6 +93,31 @@ impl EventLane for RecorderLane {
     #[inline(always)]
     fn record(&mut self, event: Event) {
         Self::record(self, event);
+    }
+
+    /// Times are as close as the clock was read: once in 32 events.
+    fn recent(&self, most: usize, see: &mut dyn FnMut(RecentEvent)) -> usize {
+        let State::Ring(ring) = &self.0 else { return 0 };
+        let (now, now_ns) = (ticks::now(), precise_unix_ns());
+        let (then, then_ns) = ring.file.created();
+        let unix_ns = |when: u64| {
+            let before = u128::from(now.saturating_sub(when)) * u128::from(now_ns.saturating_sub(then_ns))
+                / u128::from(now.saturating_sub(then).max(1));
+            now_ns.saturating_sub(u64::try_from(before).unwrap_or(u64::MAX))
+        };
+        let mut shown = 0;
+        for own in ring.operation.recent(most) {
+            let (began, ended) = own.ticks;
+            #[expect(clippy::cast_possible_truncation, reason = "the low 16 bits are the kind")]
+            let event = Event::operation(EventKind(own.meta as u16), own.a, own.b);
+            see(RecentEvent {
+                event,
+                earliest_unix_ns: unix_ns(began),
+                latest_unix_ns: ended.map_or(now_ns, unix_ns),
+            });
+            shown += 1;
+        }
+        shown
     }
 }
 

@@ -25,8 +25,9 @@
 //! |---|---|
 //! | writing | [`Recorder`], [`RecorderLane`], [`RecorderOptions`] |
 //! | panics | [`install_panic_hook`], [`Recorder::catch`] |
+//! | signals | [`install_crash_handlers`] |
 //! | reading | [`read`] |
-//! | what dead processes left | [`find_dead`], [`prune_dead`] |
+//! | what dead processes left | [`find_dead`], [`prune_dead`], [`read::Autopsy`] |
 
 // Helpers of tests count as production code to clippy where `cfg(test)` is not all that gates them.
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test that can't go on fails"))]
@@ -40,7 +41,13 @@ mod sync;
 mod ticks;
 
 #[cfg(not(loom))]
+mod code_map;
+#[cfg(all(not(loom), target_os = "linux"))]
+mod crash;
+#[cfg(not(loom))]
 mod error;
+#[cfg(all(not(loom), target_os = "linux"))]
+mod fork;
 #[cfg(not(loom))]
 mod lane;
 #[cfg(not(loom))]
@@ -56,12 +63,15 @@ mod recorder;
 #[cfg(not(loom))]
 mod ring_file;
 
+#[cfg(all(not(loom), target_os = "linux"))]
+pub use crash::{CrashError, CrashHandlers, install_crash_handlers};
 #[cfg(not(loom))]
 pub use {
+    code_map::MAPS_FILE,
     error::RecorderError,
     lane::RecorderLane,
     options::RecorderOptions,
     panics::{PanicHook, PanicOptions, install_panic_hook},
-    process::{DeadProcess, find_dead, prune_dead},
+    process::{ProcessRings, find_all, find_dead, prune_dead},
     recorder::{PanicCounts, Recorder},
 };

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use ng_core::events::{EventKind, EventSchema, is_name};
+
 use crate::error::RecorderError;
 use crate::format;
 
@@ -31,6 +33,8 @@ pub struct RecorderOptions {
     /// Keep the rings when the recorder is dropped in good order. Without it they are removed,
     /// unless a panic was recorded that [`crate::Recorder::catch`] did not recover.
     pub keep_on_exit: bool,
+    /// The kinds of events of one's own, which each header describes; see [`ng_core::event`].
+    pub schemas: Vec<EventSchema>,
 }
 
 impl RecorderOptions {
@@ -45,6 +49,7 @@ impl RecorderOptions {
             max_rings: 64,
             config_hash: 0,
             keep_on_exit: false,
+            schemas: Vec::new(),
         }
     }
 
@@ -58,7 +63,8 @@ impl RecorderOptions {
     /// Checks each value.
     ///
     /// # Errors
-    /// [`RecorderError::Capacity`] and [`RecorderError::MaxRings`], for the first that is wrong.
+    /// [`RecorderError::Capacity`], [`RecorderError::MaxRings`], [`RecorderError::Schema`] and
+    /// [`RecorderError::SchemaSize`], for the first that is wrong.
     pub fn validate(&self) -> Result<(), RecorderError> {
         let tiers = [
             ("operation_events", self.operation_events, 1 << 22),
@@ -76,7 +82,30 @@ impl RecorderOptions {
         if self.max_rings == 0 || self.max_rings > most {
             return Err(RecorderError::MaxRings { value: self.max_rings, most });
         }
-        Ok(())
+        self.validate_schemas()
+    }
+
+    fn validate_schemas(&self) -> Result<(), RecorderError> {
+        for (at, schema) in self.schemas.iter().enumerate() {
+            let wrong = |why: &'static str| {
+                Err(RecorderError::Schema { kind: schema.kind.0, label: schema.label.to_owned(), why })
+            };
+            if schema.kind < EventKind::USER {
+                return wrong("kinds below 0x0100 are the workspace's own");
+            }
+            if self.schemas[..at].iter().any(|other| other.kind == schema.kind) {
+                return wrong("another event has this kind");
+            }
+            if !is_name(schema.label) || schema.fields.iter().any(|field| !is_name(field.name)) {
+                return wrong("a name is empty or has a colon or a control character");
+            }
+            if schema.fields.iter().any(|field| field.at >= 16 || !field.at.is_multiple_of(field.ty.bytes()))
+            {
+                return wrong("a field lies beyond the 16 bytes of an event, or is not aligned");
+            }
+        }
+        let (bytes, most) = (format::schema(&self.schemas).len(), format::SCHEMA_BYTES);
+        if bytes > most { Err(RecorderError::SchemaSize { bytes, most }) } else { Ok(()) }
     }
 
     pub(crate) fn capacities(&self) -> [usize; 3] {
@@ -104,6 +133,22 @@ mod tests {
             (RecorderOptions { max_rings: 5000, ..good.clone() }, "from 1 to 4096"),
         ] {
             let error = options.validate().unwrap_err().to_string();
+            assert!(error.contains(says), "{error}");
+        }
+    }
+
+    #[test]
+    fn schemas_that_a_reader_could_not_tell_apart_are_refused() {
+        let schema = |kind, label| EventSchema { kind: EventKind(kind), label, fields: &[] };
+        let of = |schemas| RecorderOptions { schemas, ..RecorderOptions::new("rings") }.validate();
+        of(vec![schema(0x100, "one"), schema(0x101, "two")]).unwrap();
+        for (schemas, says) in [
+            (vec![schema(7, "panic")], "below 0x0100"),
+            (vec![schema(0x100, "one"), schema(0x100, "two")], "\"two\" (kind 0x100): another"),
+            (vec![schema(0x100, "a\tb")], "control character"),
+            ((0x100..0x300).map(|kind| schema(kind, "a label of some length")).collect(), "at most"),
+        ] {
+            let error = of(schemas).unwrap_err().to_string();
             assert!(error.contains(says), "{error}");
         }
     }

@@ -71,9 +71,9 @@ pub(crate) fn thread_id() -> u64 {
     name.and_then(|name| name.parse().ok()).unwrap_or(0)
 }
 
-/// The rings that a process left when it died.
+/// The rings of a process, living or dead.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DeadProcess {
+pub struct ProcessRings {
     /// Its directory, for [`crate::read::Snapshot::open`].
     pub path: PathBuf,
     /// Its process id.
@@ -82,6 +82,8 @@ pub struct DeadProcess {
     pub changed_unix_ns: u64,
     /// What its files take, in bytes.
     pub bytes: u64,
+    /// Whether it runs. A process of another PID namespace that shares the directory looks dead.
+    pub alive: bool,
 }
 
 /// The dead processes with rings under `dir`, the latest first. A directory that does not exist
@@ -89,17 +91,28 @@ pub struct DeadProcess {
 ///
 /// # Errors
 /// What the system says if `dir` can't be listed.
-pub fn find_dead(dir: &Path) -> io::Result<Vec<DeadProcess>> {
+pub fn find_dead(dir: &Path) -> io::Result<Vec<ProcessRings>> {
+    let mut found = find_all(dir)?;
+    found.retain(|process| !process.alive);
+    Ok(found)
+}
+
+/// All processes with rings under `dir`, the latest first. A directory that does not exist holds
+/// none.
+///
+/// # Errors
+/// What the system says if `dir` can't be listed.
+pub fn find_all(dir: &Path) -> io::Result<Vec<ProcessRings>> {
     let listing = match fs::read_dir(dir) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         listing => listing?,
     };
-    let mut dead = Vec::new();
+    let mut found = Vec::new();
     for entry in listing {
         let entry = entry?;
         let name = entry.file_name();
         let Some(identity) = name.to_str().and_then(Identity::parse) else { continue };
-        if identity.lives() || !entry.file_type()?.is_dir() {
+        if !entry.file_type()?.is_dir() {
             continue;
         }
         // It may vanish while it is looked at, if another process prunes.
@@ -108,26 +121,32 @@ pub fn find_dead(dir: &Path) -> io::Result<Vec<DeadProcess>> {
         let bytes = fs::read_dir(entry.path()).map_or(0, |files| {
             files.flatten().filter_map(|file| file.metadata().ok()).map(|file| file.len()).sum()
         });
-        dead.push(DeadProcess {
+        found.push(ProcessRings {
             path: entry.path(),
             pid: identity.pid,
             changed_unix_ns: u64::try_from(changed.as_nanos()).unwrap_or(u64::MAX),
             bytes,
+            alive: identity.lives(),
         });
     }
-    dead.sort_by(|one, other| {
+    found.sort_by(|one, other| {
         other.changed_unix_ns.cmp(&one.changed_unix_ns).then_with(|| one.path.cmp(&other.path))
     });
-    Ok(dead)
+    Ok(found)
 }
 
-/// Removes the directories of dead processes but the `keep` latest, and says how many went.
+/// Removes the directories of dead processes but the `keep` latest, of which the latest is kept
+/// whatever its size and the others as far as all fit into `bytes`; says how many went.
 ///
 /// # Errors
 /// What the system says if a directory can't be removed; earlier ones are gone by then.
-pub fn prune_dead(dir: &Path, keep: usize) -> io::Result<usize> {
-    let mut removed = 0;
-    for dead in find_dead(dir)?.into_iter().skip(keep) {
+pub fn prune_dead(dir: &Path, keep: usize, bytes: u64) -> io::Result<usize> {
+    let (mut removed, mut taken) = (0, 0u64);
+    for (at, dead) in find_dead(dir)?.into_iter().enumerate() {
+        taken = taken.saturating_add(dead.bytes);
+        if at < keep && (at == 0 || taken <= bytes) {
+            continue;
+        }
         match fs::remove_dir_all(&dead.path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             done => {
@@ -162,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_latest_dead_are_kept_and_the_living_and_foreign_stay() {
+    fn only_the_latest_dead_that_fit_are_kept_and_the_living_and_foreign_stay() {
         let dir = tempfile::tempdir().unwrap();
         let own = Identity::own();
         let gone = |n: u32| Identity { start: own.start - 1, ..own }.directory(n);
@@ -173,8 +192,11 @@ mod tests {
         let dead = find_dead(dir.path()).unwrap();
         assert_eq!(dead.len(), 3);
         assert!(dead.iter().all(|dead| dead.pid == own.pid && dead.bytes == 10));
-        assert_eq!(prune_dead(dir.path(), 1).unwrap(), 2);
+        assert_eq!(find_all(dir.path()).unwrap().len(), 4);
+        // Ten bytes each: the second latest would make it twenty.
+        assert_eq!(prune_dead(dir.path(), 2, 19).unwrap(), 2);
         assert_eq!(find_dead(dir.path()).unwrap(), dead[..1]);
+        assert_eq!(prune_dead(dir.path(), 0, u64::MAX).unwrap(), 1);
         assert!(dir.path().join(own.directory(0)).exists() && dir.path().join("notes").exists());
         assert!(find_dead(&dir.path().join("absent")).unwrap().is_empty());
     }

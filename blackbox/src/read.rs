@@ -7,19 +7,35 @@
 //! A record of 32 bytes is protected by its seal: damage to one of its four words always shows;
 //! damage to several shows but once in 2⁶⁴. Nothing here withstands a forger.
 
+mod autopsy;
+mod crash;
+mod diff;
 mod file;
+mod filter;
+mod follow;
+#[cfg(feature = "symbols")]
+mod symbols;
 mod tier;
 mod time;
+mod trace;
+mod value;
 mod write;
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use ng_core::events::Tier;
+use ng_core::events::{FieldType, Tier};
 use serde::Serialize;
 
+pub use self::autopsy::{Autopsy, Cause, LastDone};
+pub use self::crash::{Crash, Frame, Module, Symbol};
+pub use self::diff::{Diff, Row};
+pub use self::filter::Filter;
+pub use self::follow::Follower;
 use self::time::Timeline;
+pub use self::value::Value;
+use crate::code_map;
 
 /// Why there is no snapshot at all. Damage to a single file is no error: see [`Ring::damage`] and
 /// [`Snapshot::unreadable`].
@@ -58,9 +74,11 @@ pub struct Snapshot {
     pub clock: Clock,
     /// One entry a ring file, by the ring's number; the shared ring first.
     pub rings: Vec<Ring>,
+    /// Whether crash handlers were installed, so that a death without a mark is a kill.
+    pub watched: bool,
     /// Files that say nothing any more, and why.
     pub unreadable: Vec<String>,
-    /// What is known of each kind of event: number, label, names of its two numbers.
+    /// What is known of each kind of event: number, label, fields.
     pub schema: Vec<KindSchema>,
     /// All events of all rings, in order of time.
     #[serde(skip)]
@@ -77,6 +95,8 @@ pub struct Process {
     pub alive: bool,
     /// Whether its recorder was closed in good order.
     pub closed_in_order: bool,
+    /// Whether it called exit while the recorder was at work.
+    pub exited: bool,
     /// What wrote the rings, with its version.
     pub build: String,
     /// Of its configuration.
@@ -107,10 +127,21 @@ pub struct KindSchema {
     pub kind: u16,
     /// What it is called.
     pub label: String,
-    /// What the first number is called.
-    pub a: String,
-    /// What the second number is called.
-    pub b: String,
+    /// What its two numbers hold.
+    pub fields: Vec<FieldSchema>,
+}
+
+/// A field of an event.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct FieldSchema {
+    /// What it is called.
+    pub name: String,
+    /// What it holds.
+    #[serde(rename = "type", serialize_with = "write::field_type")]
+    pub ty: FieldType,
+    /// The byte at which it begins, 0–15.
+    pub at: u8,
 }
 
 /// One ring file.
@@ -129,10 +160,14 @@ pub struct Ring {
     pub state: RingState,
     /// What each tier held, busiest first; tiers that the file does not have are left out.
     pub tiers: Vec<TierSummary>,
-    /// Crash marks, in the order in which they were left.
+    /// Marks of panics, in the order in which they were left.
     pub marks: Vec<Mark>,
     /// How many marks were left, those included whose slot was taken by a later one.
     pub marks_left: u64,
+    /// What signal handlers left, in order.
+    pub crashes: Vec<Crash>,
+    /// How many crashes were marked, those included whose slot was taken by a later one.
+    pub crashes_left: u64,
     /// What is damaged, in words. Empty for a sound file.
     pub damage: Vec<String>,
 }
@@ -147,6 +182,8 @@ pub enum RingState {
     Ended,
     /// The recorder was closed in good order.
     Closed,
+    /// The process called exit while the recorder was at work.
+    Exited,
     /// The word that says so is damaged.
     Damaged,
 }
@@ -176,7 +213,7 @@ pub struct TierSummary {
     pub to_unix_ns: Option<u64>,
 }
 
-/// A mark that a crash left.
+/// A mark that a panic left.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Mark {
@@ -226,12 +263,17 @@ pub struct RecordedEvent {
 }
 
 impl Snapshot {
-    /// Reads the directory of one process.
+    /// Reads the directory of one process, or one ring file alone.
     ///
     /// # Errors
     /// See [`ReadError`].
     pub fn open(path: &Path) -> Result<Self, ReadError> {
         let error = |cause| ReadError::Directory { path: path.to_owned(), cause };
+        if path.is_file() {
+            let dir = path.parent().unwrap_or(Path::new(""));
+            let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            return Ok(Self::read(dir, vec![name]));
+        }
         let mut names = Vec::new();
         for entry in fs::read_dir(path).map_err(error)? {
             let name = entry.map_err(error)?.file_name().to_string_lossy().into_owned();
@@ -243,6 +285,10 @@ impl Snapshot {
             return Err(ReadError::NoRings { path: path.to_owned() });
         }
         names.sort();
+        Ok(Self::read(path, names))
+    }
+
+    fn read(path: &Path, names: Vec<String>) -> Self {
         let (mut files, mut unreadable) = (Vec::new(), Vec::new());
         for name in names {
             match file::read(&path.join(&name), &name) {
@@ -253,7 +299,7 @@ impl Snapshot {
             }
         }
         files.sort_by_key(|read| read.ring.number);
-        Ok(assemble(path, files, unreadable))
+        assemble(path, files, unreadable)
     }
 }
 
@@ -263,10 +309,17 @@ fn assemble(path: &Path, files: Vec<file::RingRead>, unreadable: Vec<String>) ->
     let timeline = Timeline::new(files.iter().flat_map(|read| read.pairs.iter().copied()), same_boot);
     let process = files.first().map(|read| read.process.clone());
     let schema = files.first().map(|read| read.schema.clone()).unwrap_or_default();
+    let code = fs::read_to_string(path.join(code_map::MAPS_FILE));
+    let watched = code.is_ok();
+    let code = code_map::parse(&code.unwrap_or_default());
     let (mut rings, mut events) = (Vec::new(), Vec::new());
     for (index, mut read) in files.into_iter().enumerate() {
         for mark in &mut read.ring.marks {
             mark.unix_ns = timeline.unix_ns(mark.ticks);
+        }
+        for crash in &mut read.ring.crashes {
+            crash.unix_ns = timeline.unix_ns(crash.ticks);
+            crash::place(crash, &code);
         }
         for (summary, raw) in read.ring.tiers.iter_mut().zip(read.events) {
             let first = events.len();
@@ -299,5 +352,5 @@ fn assemble(path: &Path, files: Vec<file::RingRead>, unreadable: Vec<String>) ->
     // By ticks: right where the system's clock was set back, and where there is no time at all.
     events.sort_by_key(|event| (event.ticks, event.ring, event.tier, event.sequence));
     let clock = if timeline.is_calibrated() { Clock::Calibrated } else { Clock::Unknown };
-    Snapshot { path: path.to_owned(), process, clock, rings, unreadable, schema, events }
+    Snapshot { path: path.to_owned(), process, clock, rings, watched, unreadable, schema, events }
 }

@@ -17,6 +17,7 @@ use crate::format::{self, live};
 use crate::lane::{RecorderLane, meta};
 use crate::options::RecorderOptions;
 use crate::process::Identity;
+use crate::region::Region;
 use crate::ring::RareWriter;
 use crate::ring_file::{Owner, RingFile};
 
@@ -30,6 +31,7 @@ use crate::ring_file::{Owner, RingFile};
 pub struct Recorder {
     options: RecorderOptions,
     identity: Identity,
+    schema: String,
     path: PathBuf,
     shared: RingFile,
     /// Guards the shared ring's writer and the counts and marks of its live page.
@@ -74,13 +76,16 @@ impl Recorder {
         options.validate()?;
         let identity = Identity::own();
         let path = make_directory(&options.dir, identity)?;
-        let owner = Owner { identity, thread: "shared", config_hash: options.config_hash, ring: 0 };
+        let schema = format::schema(&options.schemas);
+        let config_hash = options.config_hash;
+        let owner = Owner { identity, thread: "shared", config_hash, schema: &schema, ring: 0 };
         let shared = RingFile::create(&path, "shared", options.shared_capacities(), &owner)
             .inspect_err(|_| drop(fs::remove_dir(&path)))?;
         let shared_writer = Mutex::new(RareWriter::new(shared.tiers[Tier::Rare as usize].clone()));
         Ok(Self {
             options,
             identity,
+            schema,
             path,
             shared,
             shared_writer,
@@ -122,6 +127,8 @@ impl Recorder {
     /// # Errors
     /// [`RecorderError::TooManyRings`] and [`RecorderError::Ring`].
     pub fn try_open_lane(&self, name: &str) -> Result<RecorderLane, RecorderError> {
+        #[cfg(target_os = "linux")]
+        crate::crash::protect_thread();
         let mut rings = self.rings();
         if rings.files.len() >= self.options.max_rings {
             let limit = self.options.max_rings;
@@ -138,6 +145,7 @@ impl Recorder {
             identity: self.identity,
             thread: name,
             config_hash: self.options.config_hash,
+            schema: &self.schema,
             ring: rings.made,
         };
         let file = format!("ring-{:06}", rings.made);
@@ -166,6 +174,11 @@ impl Recorder {
             dumps: self.dumps.load(Ordering::Relaxed),
             failed_dumps: self.failed_dumps.load(Ordering::Relaxed),
         }
+    }
+
+    /// The shared ring's live page, where crashes are marked.
+    pub(crate) fn live(&self) -> &Region {
+        &self.shared.live
     }
 
     /// Counts a panic, leaves a mark and records the event.

@@ -60,6 +60,8 @@ mod mapped {
                 return Err(io::Error::last_os_error());
             }
             let start = NonNull::new(address.cast()).ok_or_else(|| io::Error::other("mapped at zero"))?;
+            #[cfg(target_os = "linux")]
+            crate::fork::register(address as usize, bytes);
             Ok(Self { start, words: bytes / 8 })
         }
     }
@@ -71,6 +73,8 @@ mod mapped {
 
     impl Drop for Mapping {
         fn drop(&mut self) {
+            #[cfg(target_os = "linux")]
+            crate::fork::unregister(self.start.as_ptr() as usize);
             // SAFETY: exactly what `create` mapped; every `Region` keeps the mapping alive, so no
             // one can use it any more. A failure would only leave it mapped.
             unsafe { libc::munmap(self.start.as_ptr().cast(), self.words * 8) };

@@ -116,6 +116,39 @@ impl<const BLOCK: u64> SlotWriter<BLOCK> {
     }
 }
 
+/// A record as its own writer finds it again.
+#[cfg(not(loom))]
+pub(crate) struct Own {
+    pub(crate) a: u64,
+    pub(crate) b: u64,
+    pub(crate) meta: u64,
+    /// When its block began, and the next one; `None` if its is the last.
+    pub(crate) ticks: (u64, Option<u64>),
+}
+
+#[cfg(not(loom))]
+impl<const BLOCK: u64> SlotWriter<BLOCK> {
+    /// The last `most` records that are still there, the latest first. Nobody writes meanwhile: the
+    /// writer is borrowed.
+    pub(crate) fn recent(&self, most: usize) -> impl Iterator<Item = Own> {
+        let Writer { words, next, .. } = &self.0;
+        let slots = words.slots.as_chunks::<SLOT_WORDS>().0;
+        let anchors = words.anchors.as_chunks::<ANCHOR_WORDS>().0;
+        let word = |word: &AtomicU64| u64::from_le(word.load(Ordering::Relaxed));
+        #[expect(clippy::cast_possible_truncation, reason = "taken modulo a length")]
+        let anchor =
+            move |block: u64| anchors.get(block as usize % anchors.len()).map(|[when, _]| word(when));
+        let least = next.saturating_sub(most.min(slots.len()) as u64);
+        (least..*next).rev().filter_map(move |sequence| {
+            let block = sequence / BLOCK;
+            #[expect(clippy::cast_possible_truncation, reason = "taken modulo a length")]
+            let [a, b, meta, _] = slots.get(sequence as usize % slots.len())?;
+            let after = if (block + 1) * BLOCK < *next { anchor(block + 1) } else { None };
+            Some(Own { a: word(a), b: word(b), meta: word(meta), ticks: (anchor(block)?, after) })
+        })
+    }
+}
+
 /// The only writer of a tier of 256-byte slots with notes.
 #[derive(Debug)]
 pub(crate) struct RareWriter(Writer<1>);

@@ -25,6 +25,7 @@ pub(crate) struct Owner<'a> {
     pub(crate) identity: Identity,
     pub(crate) thread: &'a str,
     pub(crate) config_hash: u64,
+    pub(crate) schema: &'a str,
     /// The number of this ring among all that its recorder ever made.
     pub(crate) ring: u64,
 }
@@ -84,7 +85,7 @@ impl RingFile {
             build: format::padded(concat!("ng-blackbox ", env!("CARGO_PKG_VERSION"))),
             ..Fixed::new_zeroed()
         }
-        .encode();
+        .encode(owner.schema);
         file.write_all_at(&header, 0)?;
         file.write_all_at(&header, (bytes - format::FIXED_BYTES) as u64)?;
         let live = Region::new(&mapping, format::FIXED_BYTES, format::LIVE_BYTES / 8);
@@ -119,6 +120,11 @@ impl RingFile {
         [operation.recorded_slots::<32>(), sampled.recorded_slots::<1>(), rare.recorded_rare()]
     }
 
+    /// The clock pair of its creation: ticks and nanoseconds since 1970.
+    pub(crate) fn created(&self) -> (u64, u64) {
+        (self.word(live::PAIRS), self.word(live::PAIRS + 1))
+    }
+
     /// Whether the thread that wrote it has ended.
     pub(crate) fn has_ended(&self) -> bool {
         self.word(live::STATE) == live::ENDED
@@ -142,14 +148,10 @@ impl RingFile {
         self.live[at].store(value.to_le(), Ordering::Release);
     }
 
-    /// Leaves a crash mark. The first four stay for good, later ones take turns in the other four.
-    /// Callers hold a lock.
+    /// Leaves a panic mark. Callers hold a lock.
     pub(crate) fn mark(&self, what: u64, a: u64, b: u64) {
         let number = self.word(live::MARKS_TOTAL);
-        let half = live::MARK_SLOTS / 2;
-        let slot = if number < live::MARK_SLOTS { number } else { half + number % half };
-        #[expect(clippy::cast_possible_truncation, reason = "less than MARK_SLOTS")]
-        let at = live::MARKS + slot as usize * live::MARK_WORDS;
+        let at = live::MARKS + live::mark_slot(number) * live::MARK_WORDS;
         let content = [what, ticks::now(), process::thread_id(), a, b, 0, 0];
         for (offset, word) in content.into_iter().enumerate() {
             self.set_word(at + offset, word);

@@ -42,7 +42,7 @@ fn answer(n: u64, tier: Tier) -> u64 {
 /// Runs this test binary again as the child of one test.
 fn child(test: &str, dir: &Path) -> Child {
     Command::new(std::env::current_exe().unwrap())
-        .args([test, "--exact", "--nocapture", "--test-threads=1"])
+        .args([test, "--exact", "--nocapture", "--test-threads=1", "--include-ignored"])
         .env(CHILD, dir)
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
@@ -67,8 +67,11 @@ fn write_until_killed(dir: &Path) -> ! {
             let recorder = &recorder;
             scope.spawn(move || {
                 let mut lane = recorder.open_lane(&format!("maker {thread}"));
-                println!("open");
                 for n in 0.. {
+                    // Once each tier has something, so that a slow start is no loss.
+                    if n == 1 {
+                        println!("open");
+                    }
                     let event = |tier, n| Event {
                         kind: EventKind(0x0100 + tier as u16),
                         tier,
@@ -92,13 +95,29 @@ fn write_until_killed(dir: &Path) -> ! {
 
 #[test]
 fn a_killed_process_leaves_everything_up_to_its_last_write() {
+    let test = "a_killed_process_leaves_everything_up_to_its_last_write";
+    kill_again_and_again(test, KILLS, directory);
+}
+
+/// `cargo test -p ng-blackbox --release --test kill -- --ignored --nocapture`
+#[test]
+#[ignore = "takes minutes: 500 kills on tmpfs and 500 on a disk"]
+fn five_hundred_kills_each_on_tmpfs_and_on_disk_leave_nothing_wrong() {
+    let test = "five_hundred_kills_each_on_tmpfs_and_on_disk_leave_nothing_wrong";
+    kill_again_and_again(test, 500, directory);
+    // The build's own directory is on a disk, as a rule.
+    let disk = || tempfile::tempdir_in(std::env::current_exe().unwrap().parent().unwrap()).unwrap();
+    kill_again_and_again(test, 500, disk);
+}
+
+fn kill_again_and_again(test: &str, kills: u32, directory: impl Fn() -> tempfile::TempDir) {
     if let Some(dir) = am_child() {
         write_until_killed(&dir);
     }
     let dir = directory();
-    let mut torn = 0;
-    for kill in 0..KILLS {
-        let mut child = child("a_killed_process_leaves_everything_up_to_its_last_write", dir.path());
+    let (mut torn, mut checked) = (0, 0);
+    for kill in 0..kills {
+        let mut child = child(test, dir.path());
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         for _ in 0..THREADS {
             lines.by_ref().map(Result::unwrap).find(|line| line.ends_with("open")).unwrap();
@@ -122,10 +141,14 @@ fn a_killed_process_leaves_everything_up_to_its_last_write() {
                 torn += check(&snapshot, index, tier, &format!("kill {kill}, {}, {tier:?}", ring.thread));
             }
         }
-        assert_eq!(prune_dead(dir.path(), 0).unwrap(), 1);
+        checked += snapshot.events.len();
+        assert_eq!(prune_dead(dir.path(), 0, 0).unwrap(), 1);
     }
     // Not asserted: most kills hit between records.
-    println!("{KILLS} kills, {torn} torn records, all detected");
+    println!(
+        "{kills} kills in {}: {checked} events checked, {torn} torn, all detected",
+        dir.path().display()
+    );
 }
 
 /// Checks one tier of one ring, and says how many torn records it had.

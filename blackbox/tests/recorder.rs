@@ -177,6 +177,39 @@ fn a_directory_that_cannot_be_made_is_an_error_that_names_it() {
     let error = Recorder::create(RecorderOptions::new(file.join("rings"))).unwrap_err();
     assert!(matches!(&error, RecorderError::Directory { .. }), "{error}");
     assert!(error.to_string().contains("file/rings"), "{error}");
+    // Nobody may make a directory there, root included.
+    let error = Recorder::create(RecorderOptions::new("/proc/self/rings")).unwrap_err();
+    assert!(matches!(&error, RecorderError::Directory { .. }), "{error}");
+}
+
+/// Mounts a file system of a mebibyte, which needs root.
+#[test]
+fn a_full_tmpfs_is_an_error_the_lane_counts_and_what_was_mapped_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let mounted = std::process::Command::new("mount")
+        .args(["-t", "tmpfs", "-o", "size=1m", "none"])
+        .arg(dir.path())
+        .output();
+    if !mounted.is_ok_and(|output| output.status.success()) {
+        println!("skipped: this user may not mount a tmpfs");
+        return;
+    }
+    let options = RecorderOptions { operation_events: 1 << 13, ..small(&dir) };
+    let recorder = Recorder::create(options).unwrap();
+    let mut lanes: Vec<_> = (0..5).map(|n| recorder.open_lane(&format!("lane {n}"))).collect();
+    let with_ring = lanes.iter().filter(|lane| lane.has_ring()).count() as u64;
+    let why = recorder.try_open_lane("one more").unwrap_err();
+    for lane in &mut lanes {
+        (0..100).for_each(|n| lane.record(operation(n)));
+    }
+    recorder.record_rare(operation(1), "still there");
+    let stats = recorder.stats();
+    drop((lanes, recorder));
+    let unmounted = std::process::Command::new("umount").arg(dir.path()).status();
+    assert!(unmounted.unwrap().success());
+    assert!((1..5).contains(&with_ring), "{with_ring}");
+    assert!(matches!(&why, RecorderError::Ring { cause, .. } if cause.raw_os_error() == Some(28)), "{why}");
+    assert_eq!((stats.recorded[0], stats.dropped), (with_ring * 100, (5 - with_ring) * 100));
 }
 
 #[test]

@@ -1,7 +1,12 @@
 //! The contract of the flight recorder: small typed events that outlive the process.
 //!
 //! Recording never blocks, never allocates and never reads a clock. Rare events have a tier of
-//! their own, so that the firehose can't evict them.
+//! their own, so that the firehose can't evict them. Events of one's own are declared with
+//! [`event!`](crate::event).
+
+mod typed;
+
+pub use typed::{EventSchema, Field, FieldType, FieldValue, TypedEvent, is_name, layout};
 
 /// Which ring an event goes to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -58,8 +63,8 @@ kinds! {
     CLEANUP_ENDED = 6, "cleanup_ended", "freed", "micros";
     /// A thread panicked.
     PANIC = 7, "panic", "line", "count";
-    /// The log made records durable.
-    WAL_WRITTEN = 8, "wal_written", "durable_records", "ticket";
+    /// The log made records durable: each below `durable_lsn` is.
+    WAL_WRITTEN = 8, "wal_written", "durable_lsn", "ticket";
     /// A log was replayed.
     REPLAYED = 9, "replayed", "records", "tokens";
     /// The stack started.
@@ -74,6 +79,8 @@ kinds! {
     CONSTITUTION = 14, "constitution", "version", "previous";
     /// The store was full.
     STORE_FULL = 15, "store_full", "domain", "capacity";
+    /// The rings of a process that had died were found.
+    DEAD_FOUND = 16, "dead_found", "pid", "durable_lsn";
 }
 
 impl EventKind {
@@ -141,16 +148,40 @@ pub trait EventRecorder: Send + Sync {
     fn stats(&self) -> RecorderStats;
 }
 
+/// An event of a lane's own past, with the time that is known of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RecentEvent {
+    /// What was recorded.
+    pub event: Event,
+    /// Not before this, in nanoseconds since 1970.
+    pub earliest_unix_ns: u64,
+    /// Not after this.
+    pub latest_unix_ns: u64,
+}
+
 /// One thread's side of the flight recorder.
 pub trait EventLane: Send {
     /// Records one event.
     fn record(&mut self, event: Event);
+
+    /// Shows the lane's own last events of the operation tier to `see`, the latest first, at most
+    /// `most`; says how many there were. Whoever finds after the fact that an operation failed or was
+    /// slow makes a span of them. Not for the hot path: it reads the clock. A lane that keeps no
+    /// history shows none.
+    fn recent(&self, most: usize, see: &mut dyn FnMut(RecentEvent)) -> usize {
+        let _ = (most, see);
+        0
+    }
 }
 
 impl<L: EventLane + ?Sized> EventLane for Box<L> {
     #[inline]
     fn record(&mut self, event: Event) {
         (**self).record(event);
+    }
+
+    fn recent(&self, most: usize, see: &mut dyn FnMut(RecentEvent)) -> usize {
+        (**self).recent(most, see)
     }
 }
 

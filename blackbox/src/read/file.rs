@@ -5,10 +5,11 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use ng_core::events::Tier;
+use ng_core::events::{FieldType, Tier};
 
+use super::crash;
 use super::tier::{self, RawEvent};
-use super::{KindSchema, Mark, Process, Ring, RingState, TierSummary};
+use super::{FieldSchema, KindSchema, Mark, Process, Ring, RingState, TierSummary};
 use crate::format::{self, Fixed, TierPlace, live};
 use crate::process::Identity;
 use crate::seal;
@@ -67,6 +68,7 @@ pub(super) fn read(path: &Path, name: &str) -> io::Result<RingRead> {
             pid: fixed.pid.get(),
             alive: identity.lives(),
             closed_in_order: state == RingState::Closed,
+            exited: state == RingState::Exited,
             build: format::unpadded(&fixed.build),
             config_hash: fixed.config_hash.get(),
             created_unix_ns: fixed.created_unix_ns.get(),
@@ -82,6 +84,8 @@ pub(super) fn read(path: &Path, name: &str) -> io::Result<RingRead> {
             tiers: summaries,
             marks: marks(&after, &mut damage),
             marks_left: after[live::MARKS_TOTAL],
+            crashes: crash::marks(&after, &mut damage),
+            crashes_left: after[live::CRASHES_TOTAL],
             damage,
         },
         boot: identity.boot,
@@ -153,6 +157,7 @@ fn state(word: u64, damage: &mut Vec<String>) -> RingState {
         0 => RingState::Open,
         live::ENDED => RingState::Ended,
         live::CLOSED => RingState::Closed,
+        live::EXITED => RingState::Exited,
         _ => {
             damage.push(format!("state {word} is none that a writer sets"));
             RingState::Damaged
@@ -168,7 +173,7 @@ fn marks(page: &[u64], damage: &mut Vec<String>) -> Vec<Mark> {
         let number = seal::words(sealed, content).wrapping_sub(1);
         // A mark that is being left is not counted yet.
         if number > page[live::MARKS_TOTAL] {
-            damage.push("a crash mark's seal does not hold".to_owned());
+            damage.push("a panic mark's seal does not hold".to_owned());
             continue;
         }
         let [what, ticks, tid, a, b, ..] = content;
@@ -189,8 +194,15 @@ fn pairs(page: &[u64]) -> Vec<(u64, u64)> {
 }
 
 fn kind(line: &str) -> Option<KindSchema> {
-    let mut fields = line.split('\t');
-    let kind = fields.next()?.parse().ok()?;
-    let mut name = || fields.next().map(str::to_owned);
-    Some(KindSchema { kind, label: name()?, a: name()?, b: name()? })
+    let mut parts = line.split('\t');
+    let (kind, label) = (parts.next()?.parse().ok()?, parts.next()?.to_owned());
+    let field = |part: &str| {
+        let mut parts = part.split(':');
+        let name = parts.next()?.to_owned();
+        let ty = FieldType::from_label(parts.next()?)?;
+        let at: u8 = parts.next()?.parse().ok()?;
+        // One that straddles the two numbers is none that a writer lays down.
+        (at < 16 && at.is_multiple_of(ty.bytes())).then_some(FieldSchema { name, ty, at })
+    };
+    Some(KindSchema { kind, label, fields: parts.map(field).collect::<Option<_>>()? })
 }

@@ -113,8 +113,14 @@ impl Slots<'_> {
     }
 
     /// The head, checked against anchors and records, and what is wrong if they don't agree.
+    ///
+    /// An anchor that a death tore holds any number, and one in as many as there are anchors even
+    /// one that could stand there; so an anchor counts only if a record bears it out.
     fn head(&self, before: u64, after: u64) -> (u64, Option<String>) {
-        // The greatest block whose anchor's seal holds.
+        if before < after && after.is_multiple_of(self.block) {
+            // A writer that went on: the copied anchors may be older than the head.
+            return (after, None);
+        }
         let anchored = self
             .anchors
             .iter()
@@ -124,19 +130,14 @@ impl Slots<'_> {
             .filter(|(number, at)| {
                 number.is_multiple_of(self.block) && (number / self.block) % self.anchors.len() as u64 == *at
             })
-            .map(|(number, _)| number)
-            .max();
-        if before < after && after.is_multiple_of(self.block) {
-            // A writer that went on: the copied anchors may be older than the head.
-            return (after, None);
-        }
-        // A writer stores the anchor first and the head next; it may have died between them.
-        let agrees = |anchor: u64| anchor == after || anchor == after.saturating_add(self.block);
-        match anchored {
+            .map(|(number, _)| number);
+        let borne_out = anchored.filter(|&number| self.witnessed(number)).max();
+        match borne_out {
+            // A writer stores the anchor first and the head next; it may have died between them.
+            Some(anchor) if anchor == after || anchor == after.saturating_add(self.block) => (anchor, None),
             None if after == 0 => (0, None),
-            Some(anchor) if agrees(anchor) => (anchor, None),
-            // A damaged anchor may claim any block; only one that records bear out counts.
-            Some(anchor) if !self.witnessed(after) || self.witnessed(anchor) => {
+            // Of two that records bear out the later one is right: nothing later was written.
+            Some(anchor) if anchor > after || !self.witnessed(after) => {
                 (anchor, Some(format!("head {after} is damaged; {anchor} is taken, by the anchors")))
             }
             _ => (after, Some(format!("anchors do not agree with head {after}; it is taken"))),
@@ -213,6 +214,29 @@ fn ticks(sequence: u64, readings: &[(u64, u64)]) -> (u64, (u64, Option<u64>)) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Found by a kill in 380: a torn anchor that happened to hold a number which could stand there.
+    #[test]
+    fn a_torn_anchor_that_looks_sound_moves_no_head() {
+        let mut slots = vec![0u64; 64 * format::SLOT_WORDS];
+        let mut anchors = vec![0u64; 64 * format::ANCHOR_WORDS];
+        for sequence in 36..100u64 {
+            let at = sequence as usize % 64;
+            slots[at * 4..at * 4 + 4].copy_from_slice(&[
+                sequence,
+                7,
+                1,
+                seal::record(sequence, sequence, 7, 1),
+            ]);
+            anchors[at * 2..at * 2 + 2].copy_from_slice(&[sequence, seal::words(sequence, [sequence])]);
+        }
+        // The next block's anchor, which belongs to slot 36.
+        let wild = (1 << 40) + 36;
+        anchors[36 * 2..36 * 2 + 2].copy_from_slice(&[5, seal::words(wild, [5])]);
+        let read = decode(Tier::Sampled, &(anchors, slots), 99, 99);
+        assert_eq!(read.damage, None);
+        assert_eq!((read.summary.recorded, read.events.len(), read.summary.torn), (100, 64, 0));
+    }
 
     #[test]
     fn records_between_two_readings_are_spread_and_later_ones_keep_the_pace() {

@@ -6,6 +6,7 @@
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
+use crate::clock::precise_unix_ns;
 use crate::events::{Event, EventKind, EventLane, EventRecorder, RecorderStats, Tier};
 
 /// More than any operation ring of a test holds.
@@ -21,6 +22,7 @@ pub fn run<R: EventRecorder>(make: impl Fn() -> R) {
     any_thread_records_rare_events_while_lanes_record(&make());
     notes_of_any_length_are_taken(&make());
     nothing_is_lost_uncounted_when_lanes_abound(&make());
+    what_a_lane_shows_of_its_past_is_its_own_and_the_latest_first(&make());
 }
 
 /// What a recorder that keeps nothing owes: it takes everything, and says that it kept nothing.
@@ -152,6 +154,33 @@ fn nothing_is_lost_uncounted_when_lanes_abound<R: EventRecorder>(recorder: &R) {
     assert_eq!(counted(recorder.stats()), given, "each event is recorded or counted as dropped");
     drop(lanes);
     assert_eq!(counted(recorder.stats()), given, "and stays so when the lanes end");
+}
+
+fn what_a_lane_shows_of_its_past_is_its_own_and_the_latest_first<R: EventRecorder>(recorder: &R) {
+    let before = precise_unix_ns();
+    let (mut lane, mut other) = (recorder.lane("one"), recorder.lane("other"));
+    for n in 0..FIREHOSE + 7 {
+        lane.record(operation(n));
+        if n % 1_000 == 0 {
+            other.record(operation(u64::MAX));
+            lane.record(Event::rare(EventKind::STORE_FULL, n, 1));
+        }
+    }
+    for most in [0, 1, 33, 50] {
+        let mut seen = Vec::new();
+        let shown = lane.recent(most, &mut |recent| seen.push(recent));
+        assert_eq!(shown, seen.len());
+        assert!(shown <= most, "{shown} shown, {most} asked for");
+        let now = precise_unix_ns();
+        // A lane may keep less than was asked for, or nothing.
+        for (recent, n) in seen.iter().zip((0..FIREHOSE + 7).rev()) {
+            assert_eq!(recent.event, operation(n), "the lane's own, the latest first");
+            assert!(recent.earliest_unix_ns <= recent.latest_unix_ns, "{recent:?}");
+            // Two clocks may be used: a millisecond is more than they may be apart.
+            assert!(recent.latest_unix_ns <= now + 1_000_000, "{recent:?}, and it is {now}");
+            assert!(recent.earliest_unix_ns + 1_000_000 >= before, "{recent:?}, begun at {before}");
+        }
+    }
 }
 
 #[cfg(test)]

@@ -123,6 +123,8 @@ pub(super) fn run(args: &Args) -> Result<u8, Failure> {
         Some(path) => Some(Rejects::create(path, &paths).map_err(|error| Failure::io(&error))?),
     };
     let stack = Stack::builder().config(config).build()?;
+    #[cfg(feature = "blackbox")]
+    stack.dead().iter().for_each(|died| super::output::say(format_args!("{died}")));
     let before = stack.wal().stats();
     let lane = stack.lane("ingest")?;
     let acknowledge = args.acknowledge;

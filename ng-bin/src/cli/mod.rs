@@ -5,6 +5,8 @@
 //! lost); 64 wrong words; 74 a file or the log failed; 78 the configuration must change. `ng wal`
 //! judges logs: 0 sound, 1 damaged with loss, 2 a torn tail only.
 
+#[cfg(feature = "blackbox")]
+mod blackbox;
 mod config;
 mod ingest;
 mod output;
@@ -50,6 +52,10 @@ enum Command {
     #[cfg(feature = "wal")]
     #[command(subcommand)]
     Wal(wal::Words),
+    /// Read the flight recorder's rings of a living or a dead process.
+    #[cfg(feature = "blackbox")]
+    #[command(subcommand)]
+    Blackbox(blackbox::Words),
     /// Check, print or explain the configuration.
     #[command(subcommand)]
     Config(config::Words),
@@ -105,6 +111,8 @@ pub fn main() -> ExitCode {
         Command::Recover(args) => recover::run(&args),
         #[cfg(feature = "wal")]
         Command::Wal(words) => wal::run(&words),
+        #[cfg(feature = "blackbox")]
+        Command::Blackbox(words) => blackbox::run(&words),
         Command::Config(words) => config::run(&words),
         Command::StressChild(args) => stress::run_child(&args),
     };

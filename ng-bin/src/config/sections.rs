@@ -210,7 +210,7 @@ section! {
         operation_events: u64 = 16_384, whole(64, 1 << 22).power_of_two();
         /// Events of 32 bytes in each thread's ring of sampled operations.
         sampled_events: u64 = 4096, whole(64, 1 << 20).power_of_two();
-        /// Events of 32 bytes in each thread's ring of rare events, such as refusals.
+        /// Events of 256 bytes in each thread's ring of rare events, such as refusals.
         rare_events: u64 = 2048, whole(64, 1 << 16).power_of_two();
         /// Threads with rings of their own; those beyond them record nothing, and are counted.
         max_rings: u64 = 64, whole(1, 4096);
@@ -220,6 +220,14 @@ section! {
         dump_events: u64 = 1000, whole(1, 1_000_000);
         /// Whether the rings stay after a clean end; after a crash they always do.
         keep_on_exit: bool = false;
+        /// Whether SIGSEGV, SIGABRT, SIGBUS, SIGILL, SIGTRAP and SIGFPE leave a mark before they end the
+        /// process.
+        crash_marks: bool = true;
+        /// Dead processes whose rings are kept, the latest ones; 0 keeps none beyond the report at the next
+        /// start.
+        keep_dead: u64 = 8, whole(0, 10_000);
+        /// MiB that the rings of dead processes may take; the latest one is kept whatever its size.
+        keep_dead_mib: u64 = 64, whole(0, 1_048_576);
     }
 }
 

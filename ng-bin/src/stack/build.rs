@@ -10,13 +10,15 @@ use std::time::Duration;
 use ng_core::TokenStore;
 use ng_core::admission::{Admission, NoAdmission};
 use ng_core::clock::TickClock;
-use ng_core::events::{Event, EventKind, EventRecorder, NoRecorder};
+use ng_core::events::{Event, EventKind, EventRecorder, EventSchema, NoRecorder};
 use ng_core::lane::{LaneMetrics, LaneOptions, OnLogFailure};
 use ng_core::metrics::{MetricSink, NoMetrics};
 use ng_core::sampling::{NoSampler, SpanSampler};
 use ng_core::spans::{NoSpans, SpanSink};
 use ng_core::wal::{NoWal, WalSink};
 
+#[cfg(feature = "blackbox")]
+use super::blackbox;
 use super::choice::{AdmissionChoice, EventChoice, MetricChoice, SamplerChoice, SpanChoice, WalChoice};
 use super::error::preflight;
 use super::reclaim::Cleaner;
@@ -36,6 +38,7 @@ pub struct Builder {
     sampler: Option<Arc<dyn SpanSampler>>,
     spans: Option<Arc<dyn SpanSink>>,
     events: Option<Arc<dyn EventRecorder>>,
+    schemas: Vec<EventSchema>,
     store: Option<Arc<TokenStore>>,
 }
 
@@ -101,6 +104,14 @@ impl Builder {
         self
     }
 
+    /// Kinds of events of the user's own, for the rings' header; see [`ng_core::event`]. A recorder
+    /// of the user's own knows them by itself.
+    #[must_use]
+    pub fn event_schemas(mut self, schemas: impl IntoIterator<Item = EventSchema>) -> Self {
+        self.schemas.extend(schemas);
+        self
+    }
+
     /// A store that exists already, with its memory; a new one otherwise. A log that is found is
     /// put back into it.
     #[must_use]
@@ -118,9 +129,12 @@ impl Builder {
         let config = self.config.clone();
         let store = self.store.take().unwrap_or_default();
         let (wal, recovered) = self.open_wal(&store)?;
+        #[cfg(feature = "blackbox")]
+        let (events, dead) = self.open_events(recovered.as_ref())?;
+        #[cfg(not(feature = "blackbox"))]
         let events = self.open_events()?;
         #[cfg(feature = "blackbox")]
-        let panic_hook = hook(&events, &config);
+        let crash_path = blackbox::crash_path(&events, &config)?;
         let admission = self.open_admission(&events, &store)?;
         let metrics = self.open_metrics();
         let sampler = self.open_sampler()?;
@@ -133,12 +147,23 @@ impl Builder {
         let lane_metrics =
             if metrics.is_off() { None } else { Some(LaneMetrics::register(metrics.shared())?) };
         watch::register(metrics.shared(), &store, &wal, &admission, &sampler, &spans, &events)?;
+        #[cfg(feature = "blackbox")]
+        blackbox::register(metrics.shared(), &events, &dead)?;
         let on_log_failure = match config.wal.on_failure {
             OnFailure::Stop => OnLogFailure::Stop,
             OnFailure::Continue => OnLogFailure::Continue,
         };
         let started = Event::rare(EventKind::STARTED, u64::from(std::process::id()), config.fingerprint());
-        events.shared().record_rare(started, "");
+        #[cfg(feature = "blackbox")]
+        let note = blackbox::started_note(&config);
+        #[cfg(not(feature = "blackbox"))]
+        let note = String::new();
+        events.shared().record_rare(started, &note);
+        #[cfg(feature = "blackbox")]
+        let durable_mark = {
+            let base = recovered.as_ref().map_or(0, |recovered| recovered.next_lsn);
+            blackbox::DurableMark::start(&wal, &events, base).map_err(StackError::Clock)?
+        };
         if let Some(recovered) = &recovered {
             let event = Event::rare(EventKind::REPLAYED, recovered.records, store.len());
             events.shared().record_rare(event, recovered.torn.as_deref().unwrap_or_default());
@@ -157,7 +182,11 @@ impl Builder {
             events,
             cleaner: None,
             #[cfg(feature = "blackbox")]
-            panic_hook,
+            dead,
+            #[cfg(feature = "blackbox")]
+            durable_mark,
+            #[cfg(feature = "blackbox")]
+            crash_path,
         };
         if config.guardian.cleanup && !stack.admission.is_off() {
             let cleaner = Arc::new(Cleaner::new(stack.lane("cleanup")?, Arc::clone(&stack.store)));
@@ -195,13 +224,28 @@ impl Builder {
         }
     }
 
+    #[cfg(feature = "blackbox")]
+    fn open_events(
+        &mut self,
+        recovered: Option<&Recovered>,
+    ) -> Result<(EventChoice, Vec<blackbox::Died>), StackError> {
+        if let Some(custom) = self.events.take() {
+            return Ok((EventChoice::Custom(custom), Vec::new()));
+        }
+        match self.config.blackbox.kind {
+            BlackboxKind::Off => Ok((EventChoice::Off(NoRecorder), Vec::new())),
+            BlackboxKind::Rings => blackbox::open(&self.config, std::mem::take(&mut self.schemas), recovered),
+        }
+    }
+
+    #[cfg(not(feature = "blackbox"))]
     fn open_events(&mut self) -> Result<EventChoice, StackError> {
         if let Some(custom) = self.events.take() {
             return Ok(EventChoice::Custom(custom));
         }
         match self.config.blackbox.kind {
             BlackboxKind::Off => Ok(EventChoice::Off(NoRecorder)),
-            BlackboxKind::Rings => open_rings(&self.config),
+            BlackboxKind::Rings => Err(missing("blackbox")),
         }
     }
 
@@ -252,7 +296,7 @@ impl Builder {
 
 /// A size of the configuration as this machine counts; its ranges keep it far below the limit.
 #[cfg(any(feature = "wal", feature = "telemetry", feature = "blackbox"))]
-fn size(n: u64) -> usize {
+pub(super) fn size(n: u64) -> usize {
     usize::try_from(n).unwrap_or(usize::MAX)
 }
 
@@ -297,35 +341,6 @@ fn open_log(
     _store: &TokenStore,
 ) -> Result<(WalChoice, Option<Recovered>), StackError> {
     Err(missing("wal"))
-}
-
-#[cfg(feature = "blackbox")]
-fn open_rings(config: &StackConfig) -> Result<EventChoice, StackError> {
-    let mut options = ng_blackbox::RecorderOptions::new(&config.blackbox.dir);
-    options.operation_events = size(config.blackbox.operation_events);
-    options.sampled_events = size(config.blackbox.sampled_events);
-    options.rare_events = size(config.blackbox.rare_events);
-    options.max_rings = size(config.blackbox.max_rings);
-    options.keep_on_exit = config.blackbox.keep_on_exit;
-    options.config_hash = config.fingerprint();
-    let recorder = ng_blackbox::Recorder::create(options)
-        .map_err(|error| StackError::layer("blackbox")(error.into()))?;
-    Ok(EventChoice::Built(Arc::new(recorder)))
-}
-
-#[cfg(not(feature = "blackbox"))]
-fn open_rings(_config: &StackConfig) -> Result<EventChoice, StackError> {
-    Err(missing("blackbox"))
-}
-
-#[cfg(feature = "blackbox")]
-fn hook(events: &EventChoice, config: &StackConfig) -> Option<ng_blackbox::PanicHook> {
-    let EventChoice::Built(recorder) = events else { return None };
-    let options = ng_blackbox::PanicOptions {
-        dump_to: config.blackbox.dump_on_panic.clone(),
-        last_events: size(config.blackbox.dump_events),
-    };
-    Some(ng_blackbox::install_panic_hook(recorder, options))
 }
 
 #[cfg(feature = "guardian")]

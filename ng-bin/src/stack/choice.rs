@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use ng_core::admission::{Admission, AdmissionLane, NoAdmission, Refusal, Violation};
-use ng_core::events::{Event, EventLane, EventRecorder, NoRecorder};
+use ng_core::events::{Event, EventLane, EventRecorder, NoRecorder, RecentEvent};
 use ng_core::metrics::{CounterId, HistogramId, MetricLane, MetricSink, NoMetrics};
 use ng_core::sampling::{Decision, NoSampler, Outcome, SamplerLane, SpanContext, SpanSampler};
 use ng_core::spans::{FinishedSpan, NoSpans, SpanId, SpanLane, SpanSink, TraceId};
@@ -326,5 +326,9 @@ impl EventLane for EventLaneChoice {
     #[inline(always)]
     fn record(&mut self, event: Event) {
         each!("blackbox", self, lane => lane.record(event));
+    }
+
+    fn recent(&self, most: usize, see: &mut dyn FnMut(RecentEvent)) -> usize {
+        each!("blackbox", self, lane => lane.recent(most, see))
     }
 }

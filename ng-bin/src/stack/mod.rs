@@ -3,6 +3,8 @@
 //! A [`Stack`] owns the shared sides; each thread takes a [`StackLane`] from it. Nothing here is on
 //! the hot path but the match that says which implementation a layer is ([`choice`]).
 
+#[cfg(feature = "blackbox")]
+mod blackbox;
 mod build;
 pub mod choice;
 mod error;
@@ -10,6 +12,8 @@ mod reclaim;
 mod recover;
 mod watch;
 
+#[cfg(feature = "blackbox")]
+pub use blackbox::Died;
 pub use build::Builder;
 pub use error::StackError;
 pub use reclaim::Cleaner;
@@ -77,8 +81,12 @@ pub struct Stack {
     // Held for the guardian, which knows it weakly.
     cleaner: Option<Arc<Cleaner>>,
     #[cfg(feature = "blackbox")]
+    dead: Vec<Died>,
+    #[cfg(feature = "blackbox")]
+    durable_mark: Option<blackbox::DurableMark>,
+    #[cfg(feature = "blackbox")]
     #[expect(dead_code, reason = "kept at work until the stack ends")]
-    panic_hook: Option<ng_blackbox::PanicHook>,
+    crash_path: blackbox::CrashPath,
 }
 
 impl Stack {
@@ -170,6 +178,14 @@ impl Stack {
         self.recovered.as_ref()
     }
 
+    /// The processes whose rings were found at the start and that no one had announced before, the
+    /// latest first.
+    #[cfg(feature = "blackbox")]
+    #[must_use]
+    pub fn dead(&self) -> &[Died] {
+        &self.dead
+    }
+
     /// Which implementations are in use, by section of the configuration.
     #[must_use]
     pub fn layers(&self) -> [(&'static str, bool); 5] {
@@ -201,9 +217,13 @@ impl Stack {
     ///
     /// # Errors
     /// [`WaitError`] if the log could not make everything durable within `timeout`.
-    pub fn shutdown(self, timeout: Duration) -> Result<(), WaitError> {
+    #[cfg_attr(not(feature = "blackbox"), allow(unused_mut, reason = "what is taken out is the black box's"))]
+    pub fn shutdown(mut self, timeout: Duration) -> Result<(), WaitError> {
         let closed = self.wal.shared().close(timeout);
         self.spans.shared().flush(timeout);
+        // Its last look is at the log as it is now.
+        #[cfg(feature = "blackbox")]
+        let () = drop(self.durable_mark.take());
         let durable = self.wal.shared().stats().durable_records;
         let event = Event::rare(EventKind::STOPPED, self.store.len(), durable);
         self.events
