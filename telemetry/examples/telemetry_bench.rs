@@ -21,7 +21,7 @@ use ng_telemetry::{
 const ROUNDS: usize = 61;
 /// A round is shorter than a time slice, so that most rounds are not interrupted on a busy machine.
 const OPERATIONS: u64 = 400_000;
-/// Few enough for the spare slabs to hold them: a lane's cost, not the exporter's.
+/// Few enough for the ring to hold them: a lane's cost, not the exporter's.
 const SPANS: u64 = 8_000;
 
 /// Runs `lane`'s loop on so many threads at once, and gives the slowest one's ns per operation.
@@ -144,10 +144,10 @@ fn main() {
                 },
             )
         }),
-        ("sampled span, into the slab", &|threads| {
-            let options = SpanOptions { max_slabs: 64, ..SpanOptions::new(Discard) };
+        ("sampled span, into the ring", &|threads| {
+            let options = SpanOptions { lane_spans: 16_384, ..SpanOptions::new(Discard) };
             let writer = SpanWriter::start(options).unwrap();
-            // The first pass touches the slabs' pages.
+            // The first pass touches the ring' pages.
             let pass = || {
                 run(
                     threads,
@@ -169,7 +169,7 @@ fn main() {
         }),
         ("span to a file, on its thread", &|_| {
             let writer = SpanWriter::start(SpanOptions {
-                max_slabs: 64,
+                lane_spans: 16_384,
                 interval: std::time::Duration::from_secs(60),
                 ..SpanOptions::new(JsonLines::open(&dir.join("spans.jsonl")).unwrap())
             })

@@ -5,7 +5,7 @@
 //! |---|---|---|---|
 //! | [`metrics`] | [`ng_core::metrics`] | [`Registry`] | [`MetricShard`] |
 //! | [`sampling`] | [`ng_core::sampling`] | [`Sampler`] | [`Gate`] |
-//! | [`spans`] | [`ng_core::spans`] | [`SpanWriter`] | [`SpanSlab`] |
+//! | [`spans`] | [`ng_core::spans`] | [`SpanWriter`] | [`SpanRing`] |
 //!
 //! One rule holds in all of them: a lane writes memory of its own by plain loads and stores, and
 //! whoever reads merges (`roster`). Nothing here waits for a disk on a lane.
@@ -13,6 +13,7 @@
 // Helpers of tests count as production code to clippy where `cfg(test)` is not all that gates them.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on fails"))]
 
+pub mod context;
 pub mod metrics;
 mod owned;
 mod roster;
@@ -22,4 +23,4 @@ mod sync;
 
 pub use metrics::{MetricShard, Registry, RegistryOptions};
 pub use sampling::{Gate, RateError, Sampler};
-pub use spans::{SpanOptions, SpanSlab, SpanWriter};
+pub use spans::{SpanIntake, SpanOptions, SpanRing, SpanWriter};

@@ -189,10 +189,13 @@ section! {
         rate: f64 = 0.01, real(0.0, 1.0);
         /// File that finished spans are appended to as JSON lines; "" counts them and drops them.
         output: Option<PathBuf> = Some(PathBuf::from("ng-data/spans.jsonl"));
-        /// Spans in a slab, the unit that is handed to the writer.
-        slab_spans: u64 = 256, whole(1, 65_536);
-        /// Slabs besides the one of each lane; when all wait for the writer, spans are dropped and counted.
-        max_slabs: u64 = 32, whole(1, 4096);
+        /// Spans that each lane's ring holds; when it is full, spans are dropped and counted.
+        lane_spans: u64 = 2048, whole(1, 65_536);
+        /// Spans of `tracing` macros and promoted ones that may wait for the exporter; further ones are
+        /// dropped and counted.
+        queue_spans: u64 = 8192, whole(1, 1_000_000);
+        /// Spans that the exporter gets at a time.
+        batch_spans: u64 = 512, whole(1, 65_536);
     }
 }
 

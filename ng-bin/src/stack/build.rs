@@ -415,8 +415,9 @@ fn open_writer(config: &StackConfig) -> Result<SpanChoice, StackError> {
             ng_telemetry::SpanOptions::new(JsonLines::open(path).map_err(|error| failed(error.into()))?)
         }
     };
-    options.slab_spans = size(config.tracing.slab_spans);
-    options.max_slabs = size(config.tracing.max_slabs);
+    options.lane_spans = size(config.tracing.lane_spans);
+    options.queue_spans = size(config.tracing.queue_spans);
+    options.batch_spans = size(config.tracing.batch_spans);
     let writer = ng_telemetry::SpanWriter::start(options).map_err(|error| failed(error.into()))?;
     Ok(SpanChoice::Built(Arc::new(writer)))
 }

@@ -163,7 +163,7 @@ impl SpanSampler for Sampler {
 
     fn stats(&self) -> SamplerStats {
         let Tallies { by_reason, failed } = self.shared.roster.totals();
-        SamplerStats { rate: self.rate(), by_reason, failed }
+        SamplerStats { rate: self.rate(), by_reason, failed, ..SamplerStats::default() }
     }
 }
 

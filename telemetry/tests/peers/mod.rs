@@ -11,18 +11,18 @@ use std::{
 };
 
 /// Says that a test can't do its work here.
-pub fn skip(why: &str) {
+pub(crate) fn skip(why: &str) {
     println!("skipped: {why}; `cargo xtask peers` installs it");
 }
 
 /// A program on the PATH that answers `--version`.
-pub fn program(name: &str) -> Option<Command> {
+pub(crate) fn program(name: &str) -> Option<Command> {
     let answers = Command::new(name).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
     answers.is_ok_and(|status| status.success()).then(|| Command::new(name))
 }
 
 /// A Python that has `module`: the peers' own, or the one on the PATH.
-pub fn python(module: &str) -> Option<PathBuf> {
+pub(crate) fn python(module: &str) -> Option<PathBuf> {
     let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/peers/venv/bin/python");
     let built = std::env::var_os("CARGO_TARGET_DIR").map(|dir| Path::new(&dir).join("peers/venv/bin/python"));
     let candidates = [built, Some(own), Some(PathBuf::from("python3"))];
@@ -35,7 +35,7 @@ pub fn python(module: &str) -> Option<PathBuf> {
 }
 
 /// A child that ends with the test, however that ends.
-pub struct Running(pub Child);
+pub(crate) struct Running(pub(crate) Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
@@ -45,7 +45,7 @@ impl Drop for Running {
 }
 
 /// Runs `command` with `input` and gives its exit code, output and errors.
-pub fn feed(mut command: Command, input: &[u8]) -> (Option<i32>, String, String) {
+pub(crate) fn feed(mut command: Command, input: &[u8]) -> (Option<i32>, String, String) {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("it answered --version");
     let mut stdin = child.stdin.take().expect("piped");
@@ -58,12 +58,12 @@ pub fn feed(mut command: Command, input: &[u8]) -> (Option<i32>, String, String)
 }
 
 /// A port that was free a moment ago.
-pub fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port()
 }
 
 /// One GET, without a client library.
-pub fn get(port: u16, path: &str) -> std::io::Result<String> {
+pub(crate) fn get(port: u16, path: &str) -> std::io::Result<String> {
     let mut stream = TcpStream::connect(("127.0.0.1", port))?;
     stream.set_read_timeout(Some(Duration::from_secs(5)))?;
     write!(stream, "GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n")?;
@@ -73,7 +73,7 @@ pub fn get(port: u16, path: &str) -> std::io::Result<String> {
 }
 
 /// Asks until there is an answer, up to `patience`.
-pub fn eventually<T>(patience: Duration, mut ask: impl FnMut() -> Option<T>) -> Option<T> {
+pub(crate) fn eventually<T>(patience: Duration, mut ask: impl FnMut() -> Option<T>) -> Option<T> {
     let began = Instant::now();
     loop {
         if let Some(answer) = ask() {
@@ -88,7 +88,7 @@ pub fn eventually<T>(patience: Duration, mut ask: impl FnMut() -> Option<T>) -> 
 
 /// Serves GETs on a port of its own until the process ends: `answer` takes the request's headers
 /// and gives the status line's rest, further headers, and the body.
-pub fn serve(answer: impl Fn(&[String]) -> (Vec<String>, Vec<u8>) + Send + 'static) -> u16 {
+pub(crate) fn serve(answer: impl Fn(&[String]) -> (Vec<String>, Vec<u8>) + Send + 'static) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let port = listener.local_addr().expect("bound").port();
     std::thread::spawn(move || {
@@ -113,7 +113,7 @@ pub fn serve(answer: impl Fn(&[String]) -> (Vec<String>, Vec<u8>) + Send + 'stat
 }
 
 /// The value of a header.
-pub fn header<'a>(headers: &'a [String], name: &str) -> Option<&'a str> {
+pub(crate) fn header<'a>(headers: &'a [String], name: &str) -> Option<&'a str> {
     headers.iter().find_map(|line| {
         let (key, value) = line.split_once(':')?;
         key.eq_ignore_ascii_case(name).then(|| value.trim())
