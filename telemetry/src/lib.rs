@@ -5,6 +5,8 @@
 //! |---|---|---|---|
 //! | [`metrics`] | [`ng_core::metrics`] | [`Registry`] | [`MetricShard`] |
 //! | [`sampling`] | [`ng_core::sampling`] | [`Sampler`] | [`Gate`] |
+//! | [`tracing_layer`] | spans of `tracing` macros, and `op!` | [`SamplingLayer`](tracing_layer::SamplingLayer) | [`Ops`](tracing_layer::Ops) |
+//! | [`context`] | W3C headers | [`Propagator`](context::Propagator) | – |
 //! | [`spans`] | [`ng_core::spans`] | [`SpanWriter`] | [`SpanRing`] |
 //!
 //! One rule holds in all of them: a lane writes memory of its own by plain loads and stores, and
@@ -20,7 +22,8 @@ mod roster;
 pub mod sampling;
 pub mod spans;
 mod sync;
+pub mod tracing_layer;
 
 pub use metrics::{MetricShard, Registry, RegistryOptions};
-pub use sampling::{Gate, RateError, Sampler};
+pub use sampling::{Gate, RateError, Sampler, SamplerError, SamplerOptions};
 pub use spans::{SpanIntake, SpanOptions, SpanRing, SpanWriter};

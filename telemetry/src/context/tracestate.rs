@@ -153,7 +153,7 @@ mod tests {
     #[test]
     fn a_changed_threshold_leaves_the_rest_and_comes_first() {
         let mut state = TraceState::parse("x=1,ot=rv:0123456789abcd;th:8;u:v,y=2").unwrap();
-        assert_eq!((state.threshold(), state.randomness()), (Some(1 << 55), Some(0x0123_4567_89ab_cd)));
+        assert_eq!((state.threshold(), state.randomness()), (Some(1 << 55), Some(0x0001_2345_6789_abcd)));
         state.set_threshold(Some("c"));
         assert_eq!(state.to_string(), "ot=th:c;rv:0123456789abcd;u:v,x=1,y=2");
         state.set_threshold(None);

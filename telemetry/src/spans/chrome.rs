@@ -105,7 +105,6 @@ fn event(record: &SpanRecord) -> Json {
         args.insert("failed".to_owned(), json!(true));
     }
     // A row number that a viewer's script can hold: 2^53.
-    #[expect(clippy::cast_possible_truncation, reason = "masked")]
     let row = (record.trace.0 & 0xffff_ffff) as u64;
     json!({
         "name": record.name(),

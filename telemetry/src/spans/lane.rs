@@ -105,7 +105,6 @@ impl Ids {
         let (high, random) = (self.random.next_u64(), self.random.next_u64());
         let span = (1 << 56) - self.least;
         // The upper half of a product spreads 64 random bits evenly (Lemire 2019).
-        #[expect(clippy::cast_possible_truncation, reason = "below 2^56")]
         let low = self.least + ((u128::from(random) * u128::from(span)) >> 64) as u64;
         let id = u128::from(high) << 56 | u128::from(low);
         // The 8 bits above those of `high`, from what the product did not use up.
@@ -166,6 +165,24 @@ impl SpanLane for SpanRing {
             None => self.ids.trace(probability),
         };
         let id = self.ids.span();
+        self.finish_as(trace, id, span)
+    }
+}
+
+impl SpanRing {
+    /// The generator of its ids.
+    pub(crate) const fn ids(&mut self) -> &mut Ids {
+        &mut self.ids
+    }
+
+    /// Takes a finished span that has its ids.
+    #[inline]
+    pub(crate) fn finish_as(
+        &mut self,
+        trace: TraceId,
+        id: SpanId,
+        span: &FinishedSpan,
+    ) -> Option<(TraceId, SpanId)> {
         self.shelf.recorded.add(1);
         if self.shared.closed.load(Ordering::Relaxed) {
             return self.refuse();

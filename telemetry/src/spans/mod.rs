@@ -29,7 +29,7 @@ pub use chrome::ChromeTrace;
 pub use exporter::{Discard, ExportError, Exporter, Memory};
 pub use json_lines::JsonLines;
 pub use lane::SpanRing;
-pub(crate) use lane::is_by_lot;
+pub(crate) use lane::{Ids, is_by_lot};
 pub use otlp_file::OtlpFile;
 pub use record::{Details, SpanEvent, SpanKind, SpanRecord, Text};
 pub use writer::{SpanIntake, SpanOptions, SpanWriter, StartError};
