@@ -7,6 +7,7 @@
 //! | [`sampling`] | [`ng_core::sampling`] | [`Sampler`] | [`Gate`] |
 //! | [`tracing_layer`] | spans of `tracing` macros, and `op!` | [`SamplingLayer`](tracing_layer::SamplingLayer) | [`Ops`](tracing_layer::Ops) |
 //! | [`context`] | W3C headers | [`Propagator`](context::Propagator) | – |
+//! | `otlp` (feature) | what OTLP receivers read | `OtlpSpans`, `MetricPusher` | – |
 //! | [`spans`] | [`ng_core::spans`] | [`SpanWriter`] | [`SpanRing`] |
 //!
 //! One rule holds in all of them: a lane writes memory of its own by plain loads and stores, and
@@ -17,6 +18,8 @@
 
 pub mod context;
 pub mod metrics;
+#[cfg(all(feature = "otlp", not(loom)))]
+pub mod otlp;
 mod owned;
 mod roster;
 pub mod sampling;

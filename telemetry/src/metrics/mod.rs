@@ -29,6 +29,8 @@ mod shard;
 pub(crate) mod snapshot;
 mod text;
 
+#[cfg(feature = "otlp")]
+pub(crate) use catalog::Kind;
 pub use exposition::Exposition;
 pub use family::{Family, MAX_VALUE_BYTES, OVERFLOW};
 pub use histogram::RELATIVE_ERROR;
