@@ -106,7 +106,7 @@ fn impossible_settings_end_with_78_and_nothing_is_made() {
         ("[tracing]\nrate = 1.5", "rate"),
         ("[wal]\nevery = 0", "every"),
         ("[wal]\nevry = 1", "every"),
-        ("[wal]\nbackend = \"uring\"", "uring"),
+        ("[wal]\nbackend = \"urin\"", "uring"),
         ("[wal]\ndir = \"file/wal\"", "wal.dir"),
         ("[guardian]\nsoft_mark = 0.99", "soft_mark"),
     ] {

@@ -6,12 +6,71 @@
 use crate::format::ALIGNMENT;
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::ptr::NonNull;
+use std::sync::Arc;
+
+/// A huge page of x86-64 and of most arm64 kernels, in bytes.
+const HUGE: usize = 2 << 20;
+
+/// Memory for one or more buffers.
+///
+/// A pool lies in huge pages where it is large enough: a block of 1 MiB is then one piece of
+/// physical memory, not 256, for the device to fetch.
+#[derive(Debug)]
+struct Arena {
+    start: NonNull<u8>,
+    layout: Layout,
+}
+
+#[expect(unsafe_code, reason = "an arena owns its memory, as a Vec does")]
+// SAFETY: an arena is only allocated and freed; its bytes are reached through buffers.
+unsafe impl Send for Arena {}
+#[expect(unsafe_code, reason = "an arena owns its memory, as a Vec does")]
+// SAFETY: as above; a shared arena offers nothing.
+unsafe impl Sync for Arena {}
+
+#[expect(unsafe_code, reason = "aligned memory comes from the allocator only")]
+impl Arena {
+    /// Allocates and touches `bytes`, so that no lane pays for the first touch.
+    fn new(bytes: usize) -> Self {
+        let align = if bytes >= HUGE { HUGE } else { ALIGNMENT };
+        let Ok(layout) = Layout::from_size_align(bytes.next_multiple_of(align), align) else {
+            handle_alloc_error(Layout::new::<u8>())
+        };
+        // SAFETY: the layout's size is not zero: buffers are whole pages.
+        let start = unsafe { alloc(layout) };
+        let Some(start) = NonNull::new(start) else { handle_alloc_error(layout) };
+        #[cfg(target_os = "linux")]
+        if align == HUGE {
+            // SAFETY: exactly the pages of the allocation. Advice: without huge pages small ones
+            // serve.
+            unsafe {
+                libc::madvise(start.as_ptr().cast(), layout.size(), libc::MADV_HUGEPAGE);
+            }
+        }
+        // SAFETY: `start` is valid for the layout's size. Written by hand, since the allocator's
+        // zeroed pages would be untouched.
+        unsafe { start.as_ptr().write_bytes(0, layout.size()) };
+        Self { start, layout }
+    }
+}
+
+impl Drop for Arena {
+    #[expect(unsafe_code, reason = "what the allocator gave goes back to it")]
+    fn drop(&mut self) {
+        // SAFETY: allocated with this layout in `new`, and freed only here, when no buffer is left.
+        unsafe { dealloc(self.start.as_ptr(), self.layout) };
+    }
+}
 
 /// A block's memory, zeroed at first.
 #[derive(Debug)]
 pub(crate) struct Buffer {
     start: NonNull<u8>,
-    layout: Layout,
+    length: usize,
+    /// Its place among the buffers that a ring knows, if one does.
+    registered: Option<u16>,
+    /// Whose part it is.
+    _arena: Arc<Arena>,
 }
 
 #[expect(unsafe_code, reason = "a buffer owns its memory, as a Vec does")]
@@ -19,43 +78,52 @@ pub(crate) struct Buffer {
 // for it.
 unsafe impl Send for Buffer {}
 
-#[expect(unsafe_code, reason = "aligned memory comes from the allocator only")]
+#[expect(unsafe_code, reason = "a buffer is a part of an arena that no other has")]
 impl Buffer {
-    /// Allocates and touches `bytes`, so that no lane pays for the first touch.
+    /// One buffer by itself.
     ///
     /// # Panics
     /// If `bytes` is 0 or not a multiple of [`ALIGNMENT`]; options rule that out.
     pub(crate) fn new(bytes: usize) -> Self {
         assert!(bytes > 0 && bytes.is_multiple_of(ALIGNMENT), "buffers are whole pages");
-        let Ok(layout) = Layout::from_size_align(bytes, ALIGNMENT) else {
-            handle_alloc_error(Layout::new::<u8>())
+        let arena = Arc::new(Arena::new(bytes));
+        Self { start: arena.start, length: bytes, registered: None, _arena: arena }
+    }
+
+    /// `count` buffers in one piece of memory.
+    ///
+    /// # Panics
+    /// If `bytes` is 0 or not a multiple of [`ALIGNMENT`]; options rule that out.
+    pub(crate) fn pool(count: usize, bytes: usize) -> Vec<Self> {
+        assert!(bytes > 0 && bytes.is_multiple_of(ALIGNMENT), "buffers are whole pages");
+        let arena = Arc::new(Arena::new(count.max(1) * bytes));
+        let part = |index: usize| {
+            // SAFETY: `index < count`, so the part lies within the arena; no two parts overlap.
+            let start = unsafe { arena.start.add(index * bytes) };
+            Self { start, length: bytes, registered: None, _arena: Arc::clone(&arena) }
         };
-        // SAFETY: the layout's size is not zero.
-        let start = unsafe { alloc(layout) };
-        let Some(start) = NonNull::new(start) else { handle_alloc_error(layout) };
-        // SAFETY: `start` is valid for `bytes`. Written by hand, since the allocator's zeroed
-        // pages would be untouched.
-        unsafe { start.as_ptr().write_bytes(0, bytes) };
-        Self { start, layout }
+        (0..count).map(part).collect()
     }
 
     pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
         // SAFETY: the memory is initialised, and `&mut self` says that nobody else uses it: the
         // lane that had a window has given it up by the hand-over.
-        unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.layout.size()) }
+        unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.length) }
+    }
+
+    /// Its place among the buffers that a ring knows, if one does.
+    pub(crate) fn registered(&self) -> Option<u16> {
+        self.registered
+    }
+
+    /// Gives it a place among the buffers that a ring will know.
+    pub(crate) fn register(&mut self, index: u16) {
+        self.registered = Some(index);
     }
 
     /// A bare view for the lane that fills this buffer.
     pub(crate) fn window(&self) -> Window {
-        Window { start: self.start, length: self.layout.size() }
-    }
-}
-
-impl Drop for Buffer {
-    #[expect(unsafe_code, reason = "what the allocator gave goes back to it")]
-    fn drop(&mut self) {
-        // SAFETY: allocated with this layout in `new`, and freed only here.
-        unsafe { dealloc(self.start.as_ptr(), self.layout) };
+        Window { start: self.start, length: self.length }
     }
 }
 
@@ -77,6 +145,11 @@ impl Window {
 
     pub(crate) fn length(self) -> usize {
         self.length
+    }
+
+    /// Where it begins.
+    pub(crate) fn start(self) -> *mut u8 {
+        self.start.as_ptr()
     }
 
     /// Copies `bytes` to `offset`.
@@ -105,6 +178,19 @@ impl Window {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_buffers_of_a_pool_do_not_overlap_and_outlive_each_other() {
+        let mut pool = Buffer::pool(5, 12 << 10);
+        for (i, buffer) in (1..).zip(&mut pool) {
+            buffer.bytes_mut().fill(i);
+        }
+        let mut last = pool.pop().unwrap();
+        assert!(pool.iter_mut().zip(1..).all(|(b, i)| b.bytes_mut().iter().all(|byte| *byte == i)));
+        drop(pool);
+        assert_eq!(last.bytes_mut().len(), 12 << 10);
+        assert!(last.bytes_mut().iter().all(|byte| *byte == 5));
+    }
 
     #[test]
     fn a_copy_through_the_window_is_seen_in_the_buffer() {

@@ -1,7 +1,7 @@
 //! Why a log can't be opened, and why one can't be read.
 
 use crate::format::BlockFault;
-use crate::options::OptionError;
+use crate::options::{BackendKind, OptionError};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -39,6 +39,14 @@ pub enum LogError {
         dir: PathBuf,
         /// The process that wrote its id into the lock file, or `unknown`.
         owner: String,
+    },
+    /// The back end that was asked for by name can't be had.
+    #[error("wal.backend = \"{}\" can't be used here: {why}; write \"auto\" or \"std\"", kind.label())]
+    Backend {
+        /// Which.
+        kind: BackendKind,
+        /// What does not work.
+        why: String,
     },
     /// The operating system refused.
     #[error(transparent)]

@@ -2,7 +2,8 @@
 //!
 //! Only slow paths come here. A lane never waits here with a lock of its own in hand.
 
-use crate::buffer::Buffer;
+use crate::backend::Waker;
+use crate::buffer::{Buffer, Window};
 use crate::handover::Epochs;
 use crate::lane::LaneShared;
 use crate::options::{LogOptions, Mode, OnFull};
@@ -10,7 +11,7 @@ use crate::sync::lock;
 use ng_core::wal::{AppendError, Poison, Ticket, WaitError, WalStats};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 /// A block that a lane has filled, on its way to the writer.
@@ -38,8 +39,20 @@ pub(crate) struct Exchange {
     /// Someone waits for this epoch: it is to end at once.
     pub(crate) wanted_epoch: u64,
     pub(crate) closing: bool,
-    writer_idle: bool,
+    writer: WriterRests,
     poison: Option<Box<Poison>>,
+}
+
+/// What the writer waits for. Waking it is a system call, made only where it sleeps.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum WriterRests {
+    /// It is at work, and looks at the exchange before it sleeps.
+    #[default]
+    No,
+    /// Until the end of an epoch.
+    UntilDue,
+    /// For as long as nobody appends anything.
+    Idle,
 }
 
 /// How far the log is durable.
@@ -82,7 +95,7 @@ pub(crate) struct Hub {
     pub(crate) counters: Counters,
     pub(crate) lanes: Mutex<Vec<Arc<LaneShared>>>,
     exchange: Mutex<Exchange>,
-    for_writer: Condvar,
+    waker: OnceLock<Waker>,
     for_lanes: Condvar,
     progress: Mutex<Progress>,
     moved: Condvar,
@@ -102,14 +115,14 @@ pub(crate) fn nanoseconds(duration: Duration) -> u64 {
 impl Hub {
     /// A log that has `epoch` and `lsn` behind it.
     pub(crate) fn new(options: LogOptions, epoch: u64, lsn: u64) -> Self {
-        let free = (0..options.buffers).map(|_| Buffer::new(options.block_bytes)).collect();
+        let free = Buffer::pool(options.buffers, options.block_bytes);
         let mark = Mark { epoch, lsn, ..Mark::default() };
         Self {
             epochs: Epochs::starting_at(epoch + 1),
             counters: Counters::default(),
             lanes: Mutex::default(),
             exchange: Mutex::new(Exchange { free, ..Exchange::default() }),
-            for_writer: Condvar::new(),
+            waker: OnceLock::new(),
             for_lanes: Condvar::new(),
             progress: Mutex::new(Progress { mark, ..Progress::default() }),
             moved: Condvar::new(),
@@ -120,12 +133,47 @@ impl Hub {
         }
     }
 
+    /// Says how the writer is woken. Before it first looks at the exchange.
+    pub(crate) fn set_waker(&self, waker: Waker) {
+        // One writer, one waker: a second one would be a second writer's.
+        let _ = self.waker.set(waker);
+    }
+
+    /// Gives each free buffer a number, for a ring to know it by.
+    pub(crate) fn number_buffers(&self) -> Vec<Window> {
+        let mut exchange = lock(&self.exchange);
+        (0..)
+            .zip(&mut exchange.free)
+            .map(|(index, buffer)| {
+                buffer.register(index);
+                buffer.window()
+            })
+            .collect()
+    }
+
+    /// Changes the exchange and lets the writer look at it, if it sleeps.
+    fn tell<R>(&self, change: impl FnOnce(&mut Exchange) -> R) -> R {
+        let mut exchange = lock(&self.exchange);
+        let answer = change(&mut exchange);
+        let sleeps = std::mem::take(&mut exchange.writer) != WriterRests::No;
+        drop(exchange);
+        if sleeps {
+            self.wake();
+        }
+        answer
+    }
+
+    fn wake(&self) {
+        if let Some(waker) = self.waker.get() {
+            waker.wake();
+        }
+    }
+
     // ---- the lane's side
 
     /// Puts a filled block into the queue.
     pub(crate) fn hand_over(&self, filled: Filled) {
-        lock(&self.exchange).full.push_back(filled);
-        self.for_writer.notify_one();
+        self.tell(|exchange| exchange.full.push_back(filled));
     }
 
     /// Why no lane may append any more, if so.
@@ -143,9 +191,10 @@ impl Hub {
             return Err(refusal);
         }
         exchange.armed = true;
-        if exchange.writer_idle {
-            exchange.writer_idle = false;
-            self.for_writer.notify_one();
+        if exchange.writer == WriterRests::Idle {
+            exchange.writer = WriterRests::No;
+            drop(exchange);
+            self.wake();
         }
         Ok(())
     }
@@ -162,8 +211,9 @@ impl Hub {
                 break Ok(buffer);
             }
             exchange.starving = true;
-            exchange.writer_idle = false;
-            self.for_writer.notify_one();
+            if std::mem::take(&mut exchange.writer) != WriterRests::No {
+                self.wake();
+            }
             let since = *since.get_or_insert_with(Instant::now);
             let buffers = self.options.buffers;
             exchange = match self.options.on_full {
@@ -199,26 +249,21 @@ impl Hub {
 
     // ---- the writer's side
 
-    /// Waits until there is something to do: a full block, or the end of the epoch at `deadline`.
-    /// `look` sees the exchange and answers whether the wait is over.
-    pub(crate) fn wait_for_work<R>(
+    /// Looks whether there is something to do: a full block, or the end of the epoch. `look` sees
+    /// the exchange and answers what, or how long the writer may sleep at most; whatever happens
+    /// after that look wakes it.
+    pub(crate) fn look_for_work<R>(
         &self,
-        mut look: impl FnMut(&mut Exchange) -> Result<R, Option<Duration>>,
-    ) -> R {
+        look: impl FnOnce(&mut Exchange) -> Result<R, Option<Duration>>,
+    ) -> Result<R, Option<Duration>> {
         let mut exchange = lock(&self.exchange);
-        loop {
-            exchange = match look(&mut exchange) {
-                Ok(work) => return work,
-                Err(Some(rest)) => {
-                    let waited = self.for_writer.wait_timeout(exchange, rest);
-                    waited.unwrap_or_else(PoisonError::into_inner).0
-                }
-                Err(None) => {
-                    exchange.writer_idle = true;
-                    self.for_writer.wait(exchange).unwrap_or_else(PoisonError::into_inner)
-                }
-            };
-        }
+        let work = look(&mut exchange);
+        exchange.writer = match &work {
+            Ok(_) => WriterRests::No,
+            Err(Some(_)) => WriterRests::UntilDue,
+            Err(None) => WriterRests::Idle,
+        };
+        work
     }
 
     pub(crate) fn with_exchange<R>(&self, change: impl FnOnce(&mut Exchange) -> R) -> R {
@@ -246,7 +291,7 @@ impl Hub {
         lock(&self.progress).poison.get_or_insert(poison);
         // Each lane's next append finds another epoch, goes the slow way and hears of it.
         self.epochs.close();
-        self.for_writer.notify_all();
+        self.wake();
         self.for_lanes.notify_all();
         self.moved.notify_all();
     }
@@ -278,18 +323,12 @@ impl Hub {
 
     /// Ends the epoch of `ticket` early, if it runs still.
     pub(crate) fn want(&self, ticket: Ticket) {
-        let mut exchange = lock(&self.exchange);
-        exchange.wanted_epoch = exchange.wanted_epoch.max(ticket.0);
-        exchange.writer_idle = false;
-        self.for_writer.notify_one();
+        self.tell(|exchange| exchange.wanted_epoch = exchange.wanted_epoch.max(ticket.0));
     }
 
     /// Takes no more records.
     pub(crate) fn begin_close(&self) {
-        let mut exchange = lock(&self.exchange);
-        exchange.closing = true;
-        exchange.writer_idle = false;
-        self.for_writer.notify_one();
+        self.tell(|exchange| exchange.closing = true);
         self.for_lanes.notify_all();
     }
 

@@ -8,13 +8,16 @@
 //! |---|---|
 //! | what a user holds | [`Log`], [`LogLane`], [`LogOptions`] |
 //! | the lane's path | `lane`, `handover`, `buffer` |
-//! | the writer's | `writer`, `hub`, `backend`, `segments` |
+//! | the writer's | `writer`, `hub`, `segments` |
+//! | how blocks reach the device | `backend`, chosen by [`BackendKind`] |
 //! | the bytes | `format`, drawn in `docs/wal-format.md` |
 //! | reading them back | [`recover`] |
 //! | the disk, and its stand-in | `storage` |
 
 // Helpers of tests count as production code to clippy where `cfg(test)` is not all that gates them.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on fails"))]
+// What only a ring asks of the pool, the storage and the waker stays in their interfaces without it.
+#![cfg_attr(not(feature = "uring"), allow(dead_code, reason = "used by the back end `uring`"))]
 
 mod backend;
 mod buffer;
@@ -33,9 +36,10 @@ mod sync;
 mod tests;
 mod writer;
 
+pub use backend::choose::Chosen;
 pub use error::{IoError, LogError, RecoverError};
 pub use format::run::{GAP, Record, Run};
 pub use format::{ALIGNMENT, BlockFault, FORMAT_VERSION};
 pub use lane::LogLane;
 pub use log::{DROP_PATIENCE, Log};
-pub use options::{LogOptions, Mode, OnFull, OptionError};
+pub use options::{BackendKind, LogOptions, Mode, OnFull, OptionError};

@@ -1,13 +1,12 @@
 //! The log as a whole: opened, shared by its lanes, closed.
 
-use crate::backend::StdBackEnd;
+use crate::backend::choose::{self, Chosen, Prepared};
 use crate::error::{IoError, LogError};
 use crate::hub::Hub;
 use crate::lane::LogLane;
 use crate::options::LogOptions;
 use crate::recover::{self, Recovered};
 use crate::segments::Supply;
-use crate::storage::{OsStorage, Storage};
 use crate::sync::lock;
 use crate::writer::Writer;
 use ng_core::wal::{AppendError, Ticket, WaitError, WalLane, WalSink, WalStats};
@@ -30,6 +29,7 @@ pub struct Log {
     supply: Arc<Supply>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     recovered: Recovered,
+    backend: Chosen,
     // Held for as long as the log is.
     _lock: Option<File>,
 }
@@ -46,26 +46,21 @@ impl Log {
         let dir = &options.dir;
         std::fs::create_dir_all(dir).map_err(IoError::at("create", dir, 0))?;
         let lock = lock_dir(dir)?;
-        Self::open_in(options, Arc::new(OsStorage), Some(lock))
+        let prepared = choose::prepare(&options)?;
+        Self::open_with(options, prepared, Some(lock))
     }
 
-    pub(crate) fn open_in(
+    pub(crate) fn open_with(
         options: LogOptions,
-        storage: Arc<dyn Storage>,
+        prepared: Prepared,
         lock: Option<File>,
     ) -> Result<Self, LogError> {
+        let Prepared { storage, start, mut chosen } = prepared;
         let dir = options.dir.clone();
         let recovered = recover::find_end(&dir, &*storage)?;
         let end = recovered.end;
-        let supply = Supply::new(
-            storage,
-            &dir,
-            options.segment_bytes,
-            options.spare_segments,
-            &recovered.spares,
-            recovered.next_number,
-        )
-        .map_err(IoError::at("open", &dir, 0))?;
+        let supply = Supply::new(storage, &options, &recovered.spares, recovered.next_number)
+            .map_err(IoError::at("open", &dir, 0))?;
         let supply = Arc::new(supply);
         supply.prime().map_err(|poison| IoError {
             operation: poison.operation,
@@ -75,12 +70,12 @@ impl Log {
         })?;
         let hub = Arc::new(Hub::new(options, end.epoch, end.next_lsn));
         let spawning = |error| LogError::from(IoError::at("start of the threads", &dir, 0)(error));
-        let back_end = StdBackEnd::start(Arc::clone(&hub)).map_err(spawning)?;
+        let backend = start(&hub, &mut chosen).map_err(choose::not_started(&dir))?;
         let maker = Builder::new().name("ng-wal-prealloc".to_owned()).spawn({
             let supply = Arc::clone(&supply);
             move || supply.run()
         });
-        let writer = Writer::new(Arc::clone(&hub), Arc::clone(&supply), back_end, end);
+        let writer = Writer::new(Arc::clone(&hub), Arc::clone(&supply), backend, end);
         let writer = Builder::new().name("ng-wal-writer".to_owned()).spawn(move || writer.run());
         let (maker, writer) = match (maker, writer) {
             (Ok(maker), Ok(writer)) => (maker, writer),
@@ -92,7 +87,8 @@ impl Log {
                 ));
             }
         };
-        Ok(Self { hub, supply, threads: Mutex::new(vec![writer, maker]), recovered, _lock: lock })
+        let threads = Mutex::new(vec![writer, maker]);
+        Ok(Self { hub, supply, threads, recovered, backend: chosen, _lock: lock })
     }
 
     /// A new lane, for one thread.
@@ -107,6 +103,12 @@ impl Log {
     #[must_use]
     pub fn options(&self) -> &LogOptions {
         &self.hub.options
+    }
+
+    /// How blocks reach the device, and why this way.
+    #[must_use]
+    pub fn backend(&self) -> &Chosen {
+        &self.backend
     }
 
     /// The number of the first record that this log appends: how many were in it when it was
@@ -125,6 +127,16 @@ impl Log {
 
 #[cfg(all(test, not(loom)))]
 impl Log {
+    /// A log on another storage than the operating system's.
+    pub(crate) fn open_in(
+        options: LogOptions,
+        storage: Arc<dyn crate::storage::Storage>,
+        lock: Option<File>,
+    ) -> Result<Self, LogError> {
+        let prepared = choose::through(storage, crate::BackendKind::Std, "a test's".to_owned());
+        Self::open_with(options, prepared, lock)
+    }
+
     /// Whether a lane waits for a buffer.
     pub(crate) fn is_starving(&self) -> bool {
         self.hub.with_exchange(|exchange| exchange.starving)

@@ -33,11 +33,42 @@ pub enum OnFull {
     Fail,
 }
 
+/// How blocks reach the device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum BackendKind {
+    /// The best that works in this directory on this kernel; [`crate::Log::backend`] says which
+    /// and why. Never [`Self::Mmap`], whose errors say less.
+    #[default]
+    Auto,
+    /// `io_uring`, past the page cache, several durable writes at once. Linux 5.11; feature `uring`.
+    Uring,
+    /// Through mappings and `msync`. An error of the device may show late, and a page that can't be
+    /// had ends the process. Feature `mmap`.
+    Mmap,
+    /// `pwrite` and `fdatasync`. Works everywhere.
+    Std,
+}
+
+impl BackendKind {
+    /// As it is written in a configuration.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Uring => "uring",
+            Self::Mmap => "mmap",
+            Self::Std => "std",
+        }
+    }
+}
+
 /// How a log is kept. [`LogOptions::new`] gives the defaults.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogOptions {
     /// The directory; made if it isn't there. One log, one directory, one process.
     pub dir: PathBuf,
+    /// How blocks reach the device. Default: [`BackendKind::Auto`].
+    pub backend: BackendKind,
     /// When a record becomes durable. Default: [`Mode::Group`].
     pub mode: Mode,
     /// The length of an epoch: how long a record waits at most before its sync begins. 10 µs to
@@ -57,6 +88,11 @@ pub struct LogOptions {
     /// How many segments are kept ready, pre-written with zeros: 1 to 64, default 1. More of them
     /// let a burst run at the disk's full speed.
     pub spare_segments: usize,
+    /// How fast spares are pre-written while the log is in use, in bytes a second; 0 for as fast
+    /// as the disk takes it. Default 256 MiB/s: a burst runs on the spares at the disk's full
+    /// speed, instead of sharing it with their replacement. A writer that finds no spare takes a
+    /// reserved segment that is not pre-written.
+    pub prewrite_bytes_s: u64,
     /// What a lane does when all buffers are full. Default: [`OnFull::Block`].
     pub on_full: OnFull,
 }
@@ -78,6 +114,7 @@ impl LogOptions {
     pub fn new(dir: impl Into<PathBuf>) -> Self {
         Self {
             dir: dir.into(),
+            backend: BackendKind::Auto,
             mode: Mode::Group,
             interval: Duration::from_millis(1),
             batch_records: 0,
@@ -85,6 +122,7 @@ impl LogOptions {
             buffers: 16,
             segment_bytes: 64 << 20,
             spare_segments: 1,
+            prewrite_bytes_s: 256 << 20,
             on_full: OnFull::Block,
         }
     }

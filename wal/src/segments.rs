@@ -4,14 +4,16 @@
 //! A writer that finds none ready gets one whose space is reserved but not pre-written: slower to
 //! sync, but there at once. Nothing here touches a segment in use.
 
+use crate::buffer::Buffer;
 use crate::format::ALIGNMENT;
 use crate::format::segment::file_name;
+use crate::options::LogOptions;
 use crate::storage::{File, Storage, read_full, write_all};
 use crate::sync::lock;
 use ng_core::wal::Poison;
 use std::collections::VecDeque;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -37,6 +39,8 @@ struct State {
     next_number: u32,
     /// The writer stands and waits.
     urgent: bool,
+    /// The writer has taken one.
+    taken: bool,
     stopped: bool,
     failed: Option<Poison>,
 }
@@ -48,6 +52,8 @@ pub(crate) struct Supply {
     dir: PathBuf,
     segment_bytes: u64,
     wanted: usize,
+    /// 0 for as fast as the disk takes it.
+    prewrite_bytes_s: u64,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -56,12 +62,11 @@ impl Supply {
     /// A supply that goes on with the spare files `spares`, and with `next_number` after them.
     pub(crate) fn new(
         storage: Arc<dyn Storage>,
-        dir: &Path,
-        segment_bytes: u64,
-        wanted: usize,
+        options: &LogOptions,
         spares: &[u32],
         next_number: u32,
     ) -> io::Result<Self> {
+        let (dir, segment_bytes) = (&options.dir, options.segment_bytes);
         let mut ready = VecDeque::new();
         for &number in spares {
             let path = dir.join(file_name(number));
@@ -79,7 +84,15 @@ impl Supply {
             storage.sync_dir(dir)?;
         }
         let state = Mutex::new(State { ready, next_number, ..State::default() });
-        Ok(Self { storage, dir: dir.to_owned(), segment_bytes, wanted, state, changed: Condvar::new() })
+        Ok(Self {
+            storage,
+            dir: dir.clone(),
+            segment_bytes,
+            wanted: options.spare_segments,
+            prewrite_bytes_s: options.prewrite_bytes_s,
+            state,
+            changed: Condvar::new(),
+        })
     }
 
     /// Makes one segment now, if none is ready.
@@ -87,7 +100,7 @@ impl Supply {
         if !lock(&self.state).ready.is_empty() {
             return Ok(());
         }
-        let made = self.make()?;
+        let made = self.make(false)?;
         lock(&self.state).ready.push_back(made);
         Ok(())
     }
@@ -102,8 +115,10 @@ impl Supply {
             if state.stopped {
                 return;
             }
+            // Before the first segment is taken nobody is disturbed, and somebody may wait for all.
+            let paced = state.taken;
             drop(state);
-            let made = self.make();
+            let made = self.make(paced);
             let mut state = lock(&self.state);
             match made {
                 Ok(made) => state.ready.push_back(made),
@@ -114,7 +129,26 @@ impl Supply {
         }
     }
 
-    fn make(&self) -> Result<SegmentFile, Poison> {
+    /// Sleeps until `written` bytes are not too many for the time since `began`; not if the writer
+    /// waits.
+    fn pace(&self, began: Instant, written: u64, paced: bool) {
+        if !paced || self.prewrite_bytes_s == 0 {
+            return;
+        }
+        let due = Duration::from_nanos(
+            u64::try_from(u128::from(written) * 1_000_000_000 / u128::from(self.prewrite_bytes_s))
+                .unwrap_or(u64::MAX),
+        );
+        let mut state = lock(&self.state);
+        while let Some(rest) = due.checked_sub(began.elapsed()).filter(|rest| !rest.is_zero()) {
+            if state.urgent || state.stopped {
+                return;
+            }
+            state = self.changed.wait_timeout(state, rest).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    fn make(&self, paced: bool) -> Result<SegmentFile, Poison> {
         let number = {
             let mut state = lock(&self.state);
             let number = state.next_number;
@@ -128,9 +162,14 @@ impl Supply {
         };
         let file = self.storage.open_write(&path).map_err(fail("create", 0))?;
         file.reserve(self.segment_bytes).map_err(fail("reserve", 0))?;
-        let zeros = vec![0; ZEROS];
+        // Aligned, so that it may go past the page cache: what lies there when the segment is in
+        // use, each direct write would have to throw out.
+        let mut zeros = Buffer::new(ZEROS);
+        let zeros = zeros.bytes_mut();
         let mut offset = 0;
+        let began = Instant::now();
         while offset < self.segment_bytes && !self.is_urgent() {
+            self.pace(began, offset, paced);
             let length = (self.segment_bytes - offset).min(ZEROS as u64);
             write_all(&*file, &zeros[..length as usize], offset)
                 .map_err(|(offset, cause)| fail("pre-write", offset)(cause))?;
@@ -152,6 +191,7 @@ impl Supply {
         loop {
             if let Some(ready) = state.ready.pop_front() {
                 state.urgent = false;
+                state.taken = true;
                 self.changed.notify_all();
                 return Ok(ready);
             }

@@ -2,7 +2,7 @@
 //!
 //! It is the only one that writes to segments in use. It stops at the first error.
 
-use crate::backend::BackEnd;
+use crate::backend::Backend;
 use crate::buffer::Buffer;
 use crate::format::ALIGNMENT;
 use crate::format::block::{self, BLOCK_HEADER_BYTES, CLOSED, END_OF_EPOCH, Place, Seal};
@@ -41,10 +41,10 @@ fn unix_ns() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, crate::hub::nanoseconds)
 }
 
-pub(crate) struct Writer<B> {
+pub(crate) struct Writer {
     hub: Arc<Hub>,
     supply: Arc<Supply>,
-    back_end: B,
+    backend: Box<dyn Backend>,
     end: End,
     /// The running segment's salt and how many bytes of it are used; none before the first block.
     segment: Option<(u64, u64)>,
@@ -59,12 +59,12 @@ pub(crate) struct Writer<B> {
     gaps_told: u64,
 }
 
-impl<B: BackEnd> Writer<B> {
-    pub(crate) fn new(hub: Arc<Hub>, supply: Arc<Supply>, back_end: B, end: End) -> Self {
+impl Writer {
+    pub(crate) fn new(hub: Arc<Hub>, supply: Arc<Supply>, backend: Box<dyn Backend>, end: End) -> Self {
         Self {
             hub,
             supply,
-            back_end,
+            backend,
             end,
             segment: None,
             later: VecDeque::new(),
@@ -78,10 +78,11 @@ impl<B: BackEnd> Writer<B> {
 
     /// Works until the log is closed or poisoned.
     pub(crate) fn run(mut self) {
+        self.hub.set_waker(self.backend.waker());
         if let Err(poison) = self.work() {
             self.hub.poison(poison);
         }
-        self.back_end.drain();
+        self.backend.drain();
         self.supply.stop();
         self.hub.end();
     }
@@ -89,7 +90,7 @@ impl<B: BackEnd> Writer<B> {
     fn work(&mut self) -> Result<(), Poison> {
         let hub = Arc::clone(&self.hub);
         loop {
-            let (full, closing, urgent) = hub.wait_for_work(|exchange| {
+            let work = hub.look_for_work(|exchange| {
                 let now = Instant::now();
                 if exchange.armed {
                     self.began.get_or_insert(now);
@@ -104,6 +105,13 @@ impl<B: BackEnd> Writer<B> {
                     Err(rest)
                 }
             });
+            let (full, closing, urgent) = match work {
+                Ok(work) => work,
+                Err(rest) => {
+                    self.backend.wait(rest);
+                    continue;
+                }
+            };
             if hub.poisoned().is_some() {
                 return Ok(());
             }
@@ -152,21 +160,21 @@ impl<B: BackEnd> Writer<B> {
             self.write_own(closed, END_OF_EPOCH, gap)?;
         }
         self.end.epoch = closed;
-        self.back_end.commit(Mark { epoch: closed, lsn: self.end.next_lsn, records: self.records, oldest });
+        self.backend.commit(Mark { epoch: closed, lsn: self.end.next_lsn, records: self.records, oldest });
         Ok(())
     }
 
     /// Says at the log's end that all of it is durable, so that later damage can't pass for a torn
     /// tail.
     fn close(&mut self) -> Result<(), Poison> {
-        self.back_end.drain();
+        self.backend.drain();
         if self.segment.is_none() || self.hub.poisoned().is_some() {
             return Ok(());
         }
         let epoch = self.hub.epochs.close();
         self.write_own(epoch, END_OF_EPOCH | CLOSED, 0)?;
         self.end.epoch = epoch;
-        self.back_end.commit(Mark { epoch, lsn: self.end.next_lsn, records: self.records, oldest: None });
+        self.backend.commit(Mark { epoch, lsn: self.end.next_lsn, records: self.records, oldest: None });
         Ok(())
     }
 
@@ -218,7 +226,7 @@ impl<B: BackEnd> Writer<B> {
             sealed_unix_ns: unix_ns(),
         };
         let (crc, length) = block::seal(buffer.bytes_mut(), payload_len, records, &seal);
-        self.back_end.write(buffer, length, offset)?;
+        self.backend.write(buffer, length, offset)?;
         add(&self.hub.counters.blocks, 1);
         self.segment = Some((salt, offset + length as u64));
         self.end.blocks += 1;
@@ -253,8 +261,8 @@ impl<B: BackEnd> Writer<B> {
         let crc = header.seal();
         let mut buffer = Buffer::new(ALIGNMENT);
         buffer.bytes_mut().copy_from_slice(header.as_bytes());
-        self.back_end.begin_segment(file);
-        self.back_end.write(buffer, ALIGNMENT, 0)?;
+        self.backend.begin_segment(file)?;
+        self.backend.write(buffer, ALIGNMENT, 0)?;
         add(&self.hub.counters.segments, 1);
         self.end.segment = number;
         self.end.blocks = 0;

@@ -1,10 +1,15 @@
 //! The log against the contract suite, in each mode and in odd sizes.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test reports by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test reports by panicking, and says what it skips"
+)]
 #![cfg(not(loom))]
 
 use ng_core::testing::wal::{Subject, assert_contract};
 use ng_wal::recover::Reader;
-use ng_wal::{GAP, Log, LogOptions, Mode};
+use ng_wal::{BackendKind, GAP, Log, LogError, LogOptions, Mode};
 use std::rc::Rc;
 
 fn small(dir: &std::path::Path) -> LogOptions {
@@ -33,6 +38,46 @@ fn hold_to_the_contract(change: impl Fn(&mut LogOptions)) {
 #[test]
 fn group_commit_keeps_the_contract() {
     hold_to_the_contract(|_| {});
+}
+
+/// The contract on each back end that can be had here; those that can't say why.
+fn on_backend(kind: BackendKind) {
+    let dir = tempfile::tempdir().unwrap();
+    match Log::open(LogOptions { backend: kind, ..small(dir.path()) }) {
+        Ok(log) => assert_eq!(log.backend().kind, kind),
+        Err(LogError::Backend { why, .. }) => {
+            println!("skipped: no {} here: {why}", kind.label());
+            return;
+        }
+        Err(error) => panic!("{error}"),
+    }
+    hold_to_the_contract(|options| options.backend = kind);
+}
+
+#[test]
+fn uring_keeps_the_contract() {
+    on_backend(BackendKind::Uring);
+}
+
+#[test]
+fn mmap_keeps_the_contract() {
+    on_backend(BackendKind::Mmap);
+}
+
+#[test]
+fn std_keeps_the_contract() {
+    on_backend(BackendKind::Std);
+}
+
+#[test]
+fn auto_says_what_it_chose_and_why_and_leaves_nothing_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = Log::open(small(dir.path())).unwrap();
+    let chosen = log.backend();
+    assert!(matches!(chosen.kind, BackendKind::Uring | BackendKind::Std), "{chosen:?}");
+    assert!(!chosen.why.is_empty());
+    let names = std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name());
+    assert!(names.into_iter().all(|name| name != "probe.tmp"));
 }
 
 #[test]

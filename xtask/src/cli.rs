@@ -18,7 +18,7 @@ Exit codes:
   1  a test, a lint or a rule failed; the output says which
   2  the command line was not understood
   3  a chore could not be carried out: a program is missing, a file can't be read
-  `stress` passes on the exit code of `ng stress` (128 + the signal if one ended it).";
+  `stress` and `rivals` pass on the exit code of what they run (128 + the signal if one ended it).";
 
 /// The chores of this repository.
 #[derive(Debug, Parser)]
@@ -34,6 +34,17 @@ pub(crate) enum Task {
     #[command(disable_help_flag = true)]
     Stress {
         /// Passed on to `ng stress` as they are, `--help` included.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Measure a layer beside the libraries that one would take instead: `wal`, `guardian`, …
+    ///
+    /// The packages under `xtask/rivals/` are a workspace of their own, which no other build compiles.
+    #[command(disable_help_flag = true)]
+    Rivals {
+        /// The layer.
+        layer: String,
+        /// Passed on as they are, `--help` included.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
@@ -76,6 +87,6 @@ mod tests {
     #[test]
     fn every_chore_is_named() {
         let names: Vec<_> = command_names().into_iter().collect();
-        assert_eq!(names, ["ci", "help", "lint", "stress", "test", "tidy"]);
+        assert_eq!(names, ["ci", "help", "lint", "rivals", "stress", "test", "tidy"]);
     }
 }

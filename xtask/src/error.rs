@@ -17,6 +17,9 @@ pub(crate) enum Error {
     #[error("could not read {}: {source}", path.display())]
     Read { path: PathBuf, source: io::Error },
 
+    #[error("`{layer}` has no rivals; those that have: {known}")]
+    NoRivals { layer: String, known: String },
+
     #[error("could not remove {} of an earlier run: {source}", path.display())]
     Remove { path: PathBuf, source: io::Error },
 

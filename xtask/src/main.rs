@@ -7,6 +7,7 @@ mod cli;
 mod error;
 mod lint;
 mod process;
+mod rivals;
 mod stress;
 mod test;
 mod tidy;
@@ -34,6 +35,7 @@ fn run(task: Task) -> Result<u8, Error> {
     let workspace = Workspace::here();
     match task {
         Task::Stress { args } => stress::run(&workspace, &args),
+        Task::Rivals { layer, args } => rivals::run(&workspace, &layer, &args),
         Task::Test => test::run(&workspace),
         Task::Lint => lint::run(&workspace),
         Task::Tidy => tidy::run(&workspace),

@@ -9,13 +9,15 @@ pub struct Name {
     pub about: &'static str,
 }
 
-/// A name that is known, and that this version does not take yet.
+/// A name that a program takes only if it was built with a Cargo feature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Absent {
+pub struct Featured {
     /// As the file writes it.
     pub name: &'static str,
-    /// The Cargo feature that it will come with.
+    /// The Cargo feature of ng-stack.
     pub feature: &'static str,
+    /// Whether this program was built with it.
+    pub compiled: bool,
 }
 
 /// Declares an enum whose variants have names in the file.
@@ -23,7 +25,7 @@ macro_rules! choices {
     ($(
         $(#[doc = $about:literal])+
         $type:ident { $( #[doc = $doc:literal] $variant:ident = $name:literal, )+ }
-        $(absent { $( $missing:literal needs $feature:literal, )+ })?
+        $(featured { $( $featured:literal needs $feature:literal, )+ })?
     )+) => { $(
         $(#[doc = $about])+
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -39,8 +41,13 @@ macro_rules! choices {
             pub const NAMES: &'static [$crate::config::Name] =
                 &[$( $crate::config::Name { name: $name, about: $doc.trim_ascii() } ),+];
 
-            const ABSENT: &'static [$crate::config::Absent] =
-                &[$($( $crate::config::Absent { name: $missing, feature: $feature } ),+)?];
+            const FEATURED: &'static [$crate::config::Featured] = &[$($(
+                $crate::config::Featured {
+                    name: $featured,
+                    feature: $feature,
+                    compiled: cfg!(feature = $feature),
+                }
+            ),+)?];
 
             /// As the file writes it.
             #[must_use]
@@ -56,7 +63,7 @@ macro_rules! choices {
                 scalar: &$crate::config::Scalar<'_>,
                 (): &(),
             ) -> Result<Self, $crate::config::setting::Refused> {
-                let at = $crate::config::choice::position(scalar, Self::NAMES, Self::ABSENT)?;
+                let at = $crate::config::choice::position(scalar, Self::NAMES, Self::FEATURED)?;
                 Self::ALL.get(at).copied().ok_or_else(Default::default)
             }
 
@@ -65,7 +72,7 @@ macro_rules! choices {
             }
 
             fn shape((): &()) -> $crate::config::setting::Shape {
-                $crate::config::setting::Shape::Choice(Self::NAMES, Self::ABSENT)
+                $crate::config::setting::Shape::Choice(Self::NAMES, Self::FEATURED)
             }
         }
     )+ };
@@ -78,17 +85,17 @@ use super::setting::Refused;
 use super::suggest::nearest;
 
 /// Where among `names` the scalar is.
-pub(super) fn position(scalar: &Scalar<'_>, names: &[Name], absent: &[Absent]) -> Result<usize, Refused> {
+pub(super) fn position(scalar: &Scalar<'_>, names: &[Name], featured: &[Featured]) -> Result<usize, Refused> {
     let Scalar::Text(text) = scalar else { return Err(Refused::default()) };
-    if let Some(at) = names.iter().position(|name| name.name == text) {
-        return Ok(at);
-    }
-    if let Some(absent) = absent.iter().find(|absent| absent.name == text) {
+    if let Some(missing) = featured.iter().find(|one| one.name == text && !one.compiled) {
         let because = format!(
-            "it comes with the Cargo feature `{}`, which this version of ng-stack does not have yet",
-            absent.feature
+            "it needs the Cargo feature `{}`, and this program was built without it",
+            missing.feature
         );
         return Err(Refused { because: Some(because), nearest: None });
+    }
+    if let Some(at) = names.iter().position(|name| name.name == text) {
+        return Ok(at);
     }
     let nearest = nearest(text, names.iter().map(|name| name.name)).map(|name| format!("\"{name}\""));
     Err(Refused { because: None, nearest })

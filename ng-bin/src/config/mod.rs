@@ -28,7 +28,7 @@ mod suggest;
 mod table;
 mod variables;
 
-pub use choice::{Absent, Name};
+pub use choice::{Featured, Name};
 pub use features::{Features, Layer};
 pub use finding::{ConfigErrors, EX_CONFIG, Finding, Severity};
 pub use load::Loader;

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::profile::Profile;
 use super::sections::StackConfig;
-use super::setting::Shape;
+use super::setting::{Shape, one_of};
 use super::table::{Field, Section};
 
 const HEAD: &str = "\
@@ -90,7 +90,7 @@ fn table(section: &Section) -> String {
             out,
             "| `{}` | {} | `{}` | `{}` | {} |",
             field.key,
-            (field.shape)(),
+            takes(field),
             (field.get)(&default),
             field.variable(),
             meaning(field)
@@ -99,18 +99,22 @@ fn table(section: &Section) -> String {
     out
 }
 
+/// What a key takes in a program that has everything compiled in.
+fn takes(field: &Field) -> String {
+    match (field.shape)() {
+        Shape::Choice(names, _) => one_of(&names.iter().map(|name| name.name).collect::<Vec<_>>()),
+        shape => shape.to_string(),
+    }
+}
+
 fn meaning(field: &Field) -> String {
     let mut out = field.about.join(" ");
-    if let Shape::Choice(names, absent) = (field.shape)() {
+    if let Shape::Choice(names, featured) = (field.shape)() {
         for name in names {
             let _ = write!(out, "<br>`{}`: {}", name.name, name.about);
-        }
-        for absent in absent {
-            let _ = write!(
-                out,
-                "<br>`{}`: not in this version; will need the Cargo feature `{}`.",
-                absent.name, absent.feature
-            );
+            if let Some(one) = featured.iter().find(|one| one.name == name.name) {
+                let _ = write!(out, " Needs the Cargo feature `{}`.", one.feature);
+            }
         }
     }
     out

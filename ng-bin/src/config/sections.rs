@@ -108,6 +108,9 @@ section! {
         segment_mib: u64 = 64, whole(1, 4096);
         /// Segments kept ready, pre-written with zeros; more of them let a burst run at the disk's speed.
         spare_segments: u64 = 1, whole(1, 64);
+        /// MiB a second at which spares are pre-written while the log is in use, so that a burst has
+        /// the disk to itself; 0 for as fast as the disk takes it.
+        prewrite_mib_s: u64 = 256, whole(0, 1 << 20);
         /// What an append does when every block is full.
         on_full: OnFull = OnFull::Block;
         /// Milliseconds that `on_full = "block_for"` waits.
@@ -246,10 +249,14 @@ choices! {
     WalBackend {
         /// The best that works on this machine.
         Auto = "auto",
+        /// `io_uring` past the page cache, several durable writes at once. Linux 5.11.
+        Uring = "uring",
+        /// Through mappings and `msync`: an error of the device may show late.
+        Mmap = "mmap",
         /// Ordinary writes and `fdatasync`.
         Std = "std",
     }
-    absent {
+    featured {
         "uring" needs "uring",
         "mmap" needs "mmap",
     }

@@ -5,7 +5,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use super::choice::{Absent, Name};
+use super::choice::{Featured, Name};
 use super::scalar::Scalar;
 
 /// The largest whole number that every TOML reader takes.
@@ -43,7 +43,7 @@ pub(super) enum Shape {
     Switch,
     /// A path; with `true`, the empty string stands for none.
     Path(bool),
-    Choice(&'static [Name], &'static [Absent]),
+    Choice(&'static [Name], &'static [Featured]),
 }
 
 /// The limits of a whole number.
@@ -124,16 +124,11 @@ impl fmt::Display for Shape {
             Self::Switch => f.write_str("true or false"),
             Self::Path(false) => f.write_str("a path in quotes"),
             Self::Path(true) => f.write_str("a path in quotes, or \"\" for none"),
-            Self::Choice(names, _) => {
-                for (at, name) in names.iter().enumerate() {
-                    let before = match at {
-                        0 => "",
-                        _ if at + 1 == names.len() => " or ",
-                        _ => ", ",
-                    };
-                    write!(f, "{before}\"{}\"", name.name)?;
-                }
-                Ok(())
+            Self::Choice(names, featured) => {
+                let missing = |name: &str| featured.iter().any(|one| one.name == name && !one.compiled);
+                let there: Vec<_> =
+                    names.iter().map(|name| name.name).filter(|name| !missing(name)).collect();
+                f.write_str(&one_of(&there))
             }
         }
     }
@@ -153,6 +148,20 @@ impl Shape {
         };
         typed.unwrap_or(Scalar::Text(text.into()))
     }
+}
+
+/// `"a", "b" or "c"`.
+pub(super) fn one_of(names: &[&str]) -> String {
+    let mut out = String::new();
+    for (at, name) in names.iter().enumerate() {
+        out += match at {
+            0 => "",
+            _ if at + 1 == names.len() => " or ",
+            _ => ", ",
+        };
+        out += &format!("\"{name}\"");
+    }
+    out
 }
 
 macro_rules! whole_settings {

@@ -258,9 +258,15 @@ fn size(n: u64) -> usize {
 
 #[cfg(feature = "wal")]
 fn open_log(config: &StackConfig, store: &TokenStore) -> Result<(WalChoice, Option<Recovered>), StackError> {
-    use crate::config::{OnFull, WalMode};
+    use crate::config::{OnFull, WalBackend, WalMode};
     let recovered = super::replay(&config.wal.dir, store)?;
     let mut options = ng_wal::LogOptions::new(&config.wal.dir);
+    options.backend = match config.wal.backend {
+        WalBackend::Auto => ng_wal::BackendKind::Auto,
+        WalBackend::Uring => ng_wal::BackendKind::Uring,
+        WalBackend::Mmap => ng_wal::BackendKind::Mmap,
+        WalBackend::Std => ng_wal::BackendKind::Std,
+    };
     options.mode = match config.wal.mode {
         WalMode::Group => ng_wal::Mode::Group,
         WalMode::Each => ng_wal::Mode::Each,
@@ -272,6 +278,7 @@ fn open_log(config: &StackConfig, store: &TokenStore) -> Result<(WalChoice, Opti
     options.buffers = size(config.wal.buffers);
     options.segment_bytes = config.wal.segment_mib << 20;
     options.spare_segments = size(config.wal.spare_segments);
+    options.prewrite_bytes_s = config.wal.prewrite_mib_s << 20;
     options.on_full = match config.wal.on_full {
         OnFull::Block => ng_wal::OnFull::Block,
         OnFull::BlockFor => ng_wal::OnFull::BlockFor(Duration::from_millis(config.wal.on_full_wait_ms)),
@@ -279,6 +286,8 @@ fn open_log(config: &StackConfig, store: &TokenStore) -> Result<(WalChoice, Opti
         OnFull::Fail => ng_wal::OnFull::Fail,
     };
     let log = ng_wal::Log::open(options).map_err(|error| StackError::layer("wal")(error.into()))?;
+    let chosen = log.backend();
+    tracing::info!(backend = chosen.kind.label(), why = chosen.why, "the log's way of output");
     Ok((WalChoice::Built(Arc::new(log)), recovered))
 }
 

@@ -59,7 +59,7 @@ impl Reader {
     /// # Errors
     /// See [`RecoverError`].
     pub fn open(dir: &Path) -> Result<Self, RecoverError> {
-        Self::open_in(dir, &OsStorage)
+        Self::open_in(dir, &OsStorage::CACHED)
     }
 
     pub(crate) fn open_in(dir: &Path, storage: &dyn Storage) -> Result<Self, RecoverError> {

@@ -3,14 +3,19 @@
 //!
 //! Nothing here retries: a failed write or sync is final, and its caller poisons the log.
 
+#[cfg(feature = "mmap")]
+mod mmap;
 mod os;
 #[cfg(all(test, not(loom)))]
 pub(crate) mod sim;
 
+#[cfg(feature = "mmap")]
+pub(crate) use mmap::MmapStorage;
 pub(crate) use os::OsStorage;
 
 use std::fmt::Debug;
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -38,6 +43,15 @@ pub(crate) trait File: Send + Sync + Debug {
     fn sync(&self) -> io::Result<()>;
     /// The file's length in bytes.
     fn length(&self) -> io::Result<u64>;
+    /// The file, long enough and synced, is about to be filled as a segment.
+    fn begin(&self) -> io::Result<()> {
+        Ok(())
+    }
+    /// A descriptor that goes past the page cache, if the storage opened one: offsets, lengths and
+    /// memory must be aligned to [`ALIGNMENT`](crate::format::ALIGNMENT).
+    fn direct(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
 }
 
 /// Writes all of `bytes`; on an error, says at which offset.

@@ -86,6 +86,43 @@ impl SimStorage {
         self.disk().faults = faults;
     }
 
+    /// Whether writes are held back.
+    pub(crate) fn is_held(&self) -> bool {
+        self.disk().held
+    }
+
+    /// The error that the next write has, if it has one.
+    pub(crate) fn fault_of_write(&self) -> Option<i32> {
+        let mut disk = self.disk();
+        let (left, error) = disk.faults.writes.as_mut()?;
+        match left.checked_sub(1) {
+            Some(fewer) => {
+                *left = fewer;
+                None
+            }
+            None => Some(*error),
+        }
+    }
+
+    /// A write past the page cache begins: any sector of it may be on the disk from now on.
+    pub(crate) fn begin_write(&self, path: &Path, offset: u64, bytes: &[u8]) {
+        let mut disk = self.disk();
+        let file = disk.files.get_mut(path).unwrap();
+        put(&mut file.seen, offset as usize, bytes);
+        file.unsynced.push((offset as usize, bytes.to_vec()));
+    }
+
+    /// It ends, having written `bytes`; `durable` if they were flushed.
+    pub(crate) fn end_write(&self, path: &Path, offset: u64, bytes: &[u8], durable: bool) {
+        let mut disk = self.disk();
+        let file = disk.files.get_mut(path).unwrap();
+        if durable {
+            put(&mut file.durable, offset as usize, bytes);
+            let end = offset as usize + bytes.len();
+            file.unsynced.retain(|(at, write)| *at < offset as usize || at + write.len() > end);
+        }
+    }
+
     /// Holds back writes, or lets them go on.
     pub(crate) fn hold(&self, held: bool) {
         self.disk().held = held;

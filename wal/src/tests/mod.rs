@@ -3,6 +3,7 @@
 
 mod crash;
 mod damage;
+mod direct;
 mod faults;
 
 use crate::recover::{Reader, Report};

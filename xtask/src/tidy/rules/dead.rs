@@ -9,11 +9,12 @@ use crate::tidy::tree::Tree;
 
 pub(in crate::tidy) fn check(tree: &Tree) -> Vec<Violation> {
     let mut reached = BTreeSet::new();
-    let mut open: Vec<String> = tree.paths().filter(|path| is_crate_root(path)).map(str::to_owned).collect();
+    let mut open: Vec<String> =
+        tree.paths().filter(|path| is_crate_root(tree, path)).map(str::to_owned).collect();
     while let Some(path) = open.pop() {
         let Some(text) = tree.text(&path) else { continue };
         if reached.insert(path.clone()) {
-            open.extend(declared(&path, text));
+            open.extend(declared(tree, &path, text));
         }
     }
     tree.texts_ending(".rs")
@@ -24,23 +25,34 @@ pub(in crate::tidy) fn check(tree: &Tree) -> Vec<Violation> {
         .collect()
 }
 
-/// Whether cargo takes the file as the root of a crate by itself.
-fn is_crate_root(path: &str) -> bool {
-    let parts: Vec<_> = path.split('/').skip(1).collect();
+/// Whether cargo takes the file as the root of a crate: one of the package in whose folder it lies
+/// (the deepest with a manifest, since the measuring and fuzzing packages lie within others).
+fn is_crate_root(tree: &Tree, path: &str) -> bool {
+    let packages = path.match_indices('/').map(|(end, _)| end);
+    let Some(package) = packages.filter(|end| tree.has(&format!("{}/Cargo.toml", &path[..*end]))).max()
+    else {
+        return false;
+    };
+    let parts: Vec<_> = path[package + 1..].split('/').collect();
     match parts[..] {
         ["build.rs"] | ["src", "lib.rs" | "main.rs"] => true,
-        ["src", "bin", file] | ["tests" | "examples" | "benches", file] => file.ends_with(".rs"),
+        ["src", "bin", file] | ["tests" | "examples" | "benches" | "fuzz_targets", file] => {
+            file.ends_with(".rs")
+        }
         ["src", "bin", _, "main.rs"] | ["tests" | "examples" | "benches", _, "main.rs"] => true,
         _ => false,
     }
 }
 
 /// The files that the `mod name;` lines of a file may mean.
-fn declared(path: &str, text: &str) -> Vec<String> {
+fn declared(tree: &Tree, path: &str, text: &str) -> Vec<String> {
     let (folder, file) = path.rsplit_once('/').unwrap_or(("", path));
     let stem = file.trim_end_matches(".rs");
-    let children =
-        if is_crate_root(path) || stem == "mod" { folder.to_owned() } else { format!("{folder}/{stem}") };
+    let children = if is_crate_root(tree, path) || stem == "mod" {
+        folder.to_owned()
+    } else {
+        format!("{folder}/{stem}")
+    };
     let code = code_only(text);
     let mut files = Vec::new();
     let mut renamed = None;
@@ -71,6 +83,7 @@ mod tests {
     #[test]
     fn a_file_that_no_mod_names_is_found() {
         let tree = Tree::of(&[
+            ("a/Cargo.toml", ""),
             ("a/src/lib.rs", "pub mod one;\n#[cfg(test)] mod two;\n// mod dead;\n"),
             ("a/src/one.rs", "pub(crate) mod deep;\n"),
             ("a/src/one/deep.rs", ""),
@@ -86,6 +99,10 @@ mod tests {
     #[test]
     fn the_roots_that_cargo_finds_are_alive_with_their_modules() {
         let tree = Tree::of(&[
+            ("a/Cargo.toml", ""),
+            ("a/inner/Cargo.toml", ""),
+            ("a/inner/src/main.rs", "mod part;\n"),
+            ("a/inner/src/part.rs", ""),
             ("a/build.rs", ""),
             ("a/src/main.rs", ""),
             ("a/src/bin/tool.rs", ""),

@@ -1,5 +1,6 @@
 //! Who may depend on whom within the workspace: the layers on `ng-core` alone, `ng-stack` on all of
-//! them and on each by choice, xtask on none. It is what keeps a layer replaceable.
+//! them and on each by choice, xtask on none. It is what keeps a layer replaceable. What only
+//! measures or fuzzes (`rivals-…`, `…-fuzz`) takes whatever it looks at, and nothing depends on it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,6 +13,8 @@ const LAYERS: [&str; 4] = ["ng-blackbox", "ng-guardian", "ng-telemetry", "ng-wal
 const CORE: &str = "ng-core";
 const STACK: &str = "ng-stack";
 const XTASK: &str = "xtask";
+
+const COMMON: &str = "rivals-common";
 
 const KINDS: [&str; 3] = ["dependencies", "dev-dependencies", "build-dependencies"];
 
@@ -44,6 +47,9 @@ fn allowed(package: &str) -> Option<Vec<&'static str>> {
         CORE | XTASK => Some(Vec::new()),
         STACK => Some([&LAYERS[..], &[CORE]].concat()),
         layer if LAYERS.contains(&layer) => Some(vec![CORE]),
+        outside if outside.starts_with("rivals-") || outside.ends_with("-fuzz") => {
+            Some([&LAYERS[..], &[CORE, STACK, COMMON]].concat())
+        }
         _ => None,
     }
 }
@@ -161,5 +167,14 @@ mod tests {
         let xtask = "[package]\nname = 'xtask'\n[dependencies]\nng-core.workspace = true\n";
         assert_eq!(found("xtask/Cargo.toml", xtask), [4]);
         assert_eq!(found("new/Cargo.toml", "[package]\nname = 'ng-new'\n"), [2]);
+    }
+    #[test]
+    fn what_only_measures_takes_any_layer_and_no_layer_takes_it() {
+        let rivals = "[package]\nname = 'rivals-wal'\n[dependencies]\nng-wal.workspace = true\n";
+        assert_eq!(found("xtask/rivals/wal/Cargo.toml", rivals), [0_usize; 0]);
+        let rivals = ("xtask/rivals/wal/Cargo.toml", rivals);
+        let core = ("core/Cargo.toml", "[package]\nname = 'ng-core'\n[dependencies]\nrivals-wal = '1'\n");
+        let found = check(&Tree::of(&[core, BARE_WAL, rivals])).unwrap();
+        assert_eq!(places(&found), [("core/Cargo.toml", 4)]);
     }
 }

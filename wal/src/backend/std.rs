@@ -1,8 +1,7 @@
-//! How sealed blocks reach the device: the wall behind which other ways of output come.
-//!
-//! A back end owns a block's buffer from [`BackEnd::write`] until the device is through with it,
-//! and then gives it back to the pool. It never decides what is in a block or where it goes.
+//! Writes on the writer's thread and a sync on another, so that writing goes on meanwhile: `std`
+//! through the page cache, `mmap` through a mapping. Which of the two is the storage's business.
 
+use super::{Backend, Waker};
 use crate::buffer::Buffer;
 use crate::hub::{Hub, Mark, add};
 use crate::options::Mode;
@@ -13,18 +12,7 @@ use ng_core::wal::Poison;
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
-
-/// A way of output.
-pub(crate) trait BackEnd: Send {
-    /// Blocks go to this segment from now on.
-    fn begin_segment(&mut self, segment: SegmentFile);
-    /// Writes the first `length` bytes of `block` at `offset`.
-    fn write(&mut self, block: Buffer, length: usize, offset: u64) -> Result<(), Poison>;
-    /// When all that was written before this call is durable, the mark is to be published.
-    fn commit(&mut self, mark: Mark);
-    /// Waits until all marks are published, or the log is poisoned.
-    fn drain(&mut self);
-}
+use std::time::Duration;
 
 #[derive(Debug, Default)]
 struct SyncState {
@@ -71,9 +59,9 @@ impl Syncer {
     }
 }
 
-/// `pwrite` on the writer's thread and `fdatasync` on another, so that writing goes on meanwhile.
+/// See the [module](self).
 #[derive(Debug)]
-pub(crate) struct StdBackEnd {
+pub(crate) struct StdBackend {
     syncer: Arc<Syncer>,
     thread: Option<JoinHandle<()>>,
     segment: Option<SegmentFile>,
@@ -81,7 +69,7 @@ pub(crate) struct StdBackEnd {
     written: bool,
 }
 
-impl StdBackEnd {
+impl StdBackend {
     pub(crate) fn start(hub: Arc<Hub>) -> io::Result<Self> {
         let state = Mutex::new(SyncState::default());
         let syncer = Arc::new(Syncer { hub, state, changed: Condvar::new() });
@@ -107,10 +95,16 @@ impl StdBackEnd {
     }
 }
 
-impl BackEnd for StdBackEnd {
-    fn begin_segment(&mut self, segment: SegmentFile) {
+impl Backend for StdBackend {
+    fn waker(&self) -> Waker {
+        Waker::Thread(std::thread::current())
+    }
+
+    fn begin_segment(&mut self, segment: SegmentFile) -> Result<(), Poison> {
         self.hand_to_sync(None);
+        segment.file.begin().map_err(|cause| segment.poison("map", 0, &cause))?;
         self.segment = Some(segment);
+        Ok(())
     }
 
     fn write(&mut self, mut block: Buffer, length: usize, offset: u64) -> Result<(), Poison> {
@@ -133,6 +127,13 @@ impl BackEnd for StdBackEnd {
         }
     }
 
+    fn wait(&mut self, rest: Option<Duration>) {
+        match rest {
+            Some(rest) => std::thread::park_timeout(rest),
+            None => std::thread::park(),
+        }
+    }
+
     fn drain(&mut self) {
         let mut state = lock(&self.syncer.state);
         while state.mark.is_some() || state.running {
@@ -141,7 +142,7 @@ impl BackEnd for StdBackEnd {
     }
 }
 
-impl Drop for StdBackEnd {
+impl Drop for StdBackend {
     fn drop(&mut self) {
         lock(&self.syncer.state).stopped = true;
         self.syncer.changed.notify_all();
