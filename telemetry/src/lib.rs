@@ -6,6 +6,8 @@
 //! | [`metrics`] | [`ng_core::metrics`] | [`Registry`] | [`MetricShard`] |
 //! | [`sampling`] | [`ng_core::sampling`] | [`Sampler`] | [`Gate`] |
 //! | [`tracing_layer`] | spans of `tracing` macros, and `op!` | [`SamplingLayer`](tracing_layer::SamplingLayer) | [`Ops`](tracing_layer::Ops) |
+//! | [`promotion`] | errors and slow operations after the fact | [`Promoter`](promotion::Promoter) | – |
+//! | [`logs`] | events as lines, limited per callsite | [`Logs`](logs::Logs) | – |
 //! | [`context`] | W3C headers | [`Propagator`](context::Propagator) | – |
 //! | `otlp` (feature) | what OTLP receivers read | `OtlpSpans`, `MetricPusher` | – |
 //! | [`spans`] | [`ng_core::spans`] | [`SpanWriter`] | [`SpanRing`] |
@@ -17,10 +19,12 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on fails"))]
 
 pub mod context;
+pub mod logs;
 pub mod metrics;
 #[cfg(all(feature = "otlp", not(loom)))]
 pub mod otlp;
 mod owned;
+pub mod promotion;
 mod roster;
 pub mod sampling;
 pub mod spans;

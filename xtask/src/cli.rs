@@ -48,6 +48,8 @@ pub(crate) enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
+    /// Install the programs of others that end-to-end tests ask; without them those tests skip.
+    Peers,
     /// Run everything that must pass; the last line counts passed, failed and skipped.
     Test,
     /// Check format, clippy, rustdoc, the feature matrix and `tidy`.
@@ -87,6 +89,6 @@ mod tests {
     #[test]
     fn every_chore_is_named() {
         let names: Vec<_> = command_names().into_iter().collect();
-        assert_eq!(names, ["ci", "help", "lint", "rivals", "stress", "test", "tidy"]);
+        assert_eq!(names, ["ci", "help", "lint", "peers", "rivals", "stress", "test", "tidy"]);
     }
 }

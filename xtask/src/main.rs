@@ -6,6 +6,7 @@ mod ci;
 mod cli;
 mod error;
 mod lint;
+mod peers;
 mod process;
 mod rivals;
 mod stress;
@@ -36,6 +37,7 @@ fn run(task: Task) -> Result<u8, Error> {
     match task {
         Task::Stress { args } => stress::run(&workspace, &args),
         Task::Rivals { layer, args } => rivals::run(&workspace, &layer, &args),
+        Task::Peers => peers::run(&workspace),
         Task::Test => test::run(&workspace),
         Task::Lint => lint::run(&workspace),
         Task::Tidy => tidy::run(&workspace),

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The limiter.
 #[derive(Debug)]
-pub(super) struct Limiter {
+pub(crate) struct Limiter {
     /// Nanoseconds between two; 0 limits nothing.
     gap: AtomicU64,
     full_at: AtomicU64,
@@ -18,14 +18,14 @@ const SECOND: u64 = 1_000_000_000;
 
 impl Limiter {
     /// At most `per_second`, which counts as at least 1; `None` limits nothing.
-    pub(super) fn new(per_second: Option<f64>) -> Self {
+    pub(crate) fn new(per_second: Option<f64>) -> Self {
         let limiter = Self { gap: AtomicU64::new(0), full_at: AtomicU64::new(0) };
         limiter.set(per_second);
         limiter
     }
 
     /// Changes the limit.
-    pub(super) fn set(&self, per_second: Option<f64>) {
+    pub(crate) fn set(&self, per_second: Option<f64>) {
         #[expect(
             clippy::cast_precision_loss,
             clippy::cast_possible_truncation,
@@ -37,7 +37,7 @@ impl Limiter {
     }
 
     /// Whether one more may be let through at `now`, in nanoseconds.
-    pub(super) fn admit(&self, now: u64) -> bool {
+    pub(crate) fn admit(&self, now: u64) -> bool {
         let gap = self.gap.load(Ordering::Relaxed);
         if gap == 0 {
             return true;

@@ -22,6 +22,7 @@ mod sampler;
 
 pub use controller::Adaptive;
 pub use gate::Gate;
+pub(crate) use limiter::Limiter;
 pub use rules::{Rule, RuleAction, RuleError};
 pub use sampler::{MAX_OPERATIONS, RateError, Sampler, SamplerError, SamplerOptions};
 pub(crate) use sampler::{Operation, Shared, Tally};

@@ -8,7 +8,10 @@ use std::{
     task::{Context, Poll},
 };
 
-use ng_core::sampling::Decision;
+use ng_core::{
+    sampling::Decision,
+    spans::{SpanId, TraceId},
+};
 
 use super::thread::{self, Sampled, Scope};
 use crate::context::{Extracted, TraceState, inject};
@@ -65,6 +68,13 @@ impl TraceHandle {
     #[must_use]
     pub fn is_sampled(&self) -> Option<bool> {
         self.0.as_ref().map(Option::is_some)
+    }
+
+    /// The trace, and the span if there is one already; `None` if it is not sampled.
+    #[must_use]
+    pub fn ids(&self) -> Option<(TraceId, Option<SpanId>)> {
+        let sampled = self.0.as_ref()?.as_ref()?;
+        Some((sampled.trace, sampled.span))
     }
 
     /// Goes into it on this thread, until the guard is dropped.
