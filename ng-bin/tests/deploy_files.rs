@@ -1,5 +1,6 @@
 //! The alert rules and the dashboard under docs/deploy speak of metrics that exist.
 #![cfg(all(feature = "wal", feature = "guardian", feature = "telemetry", feature = "blackbox"))]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test reports by panicking, a skip by a line")]
 
 use std::collections::BTreeSet;
 use std::path::Path;

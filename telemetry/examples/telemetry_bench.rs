@@ -14,9 +14,11 @@ use ng_core::{
     spans::{FinishedSpan, SpanLane, SpanSink, Value},
 };
 use ng_telemetry::{
-    Registry, RegistryOptions, Sampler, SpanOptions, SpanWriter,
+    Registry, RegistryOptions, Sampler, SpanOptions, SpanWriter, op,
     spans::{Discard, JsonLines},
+    tracing_layer::{Ops, SamplingLayer},
 };
+use tracing_subscriber::layer::SubscriberExt as _;
 
 const ROUNDS: usize = 61;
 /// A round is shorter than a time slice, so that most rounds are not interrupted on a busy machine.
@@ -78,7 +80,63 @@ fn main() {
     std::fs::create_dir_all(&dir).unwrap();
 
     println!("{:<34}{:>20}{:>20}", "ns per operation: median (least)", "1 thread", "2 threads");
-    let table: [(&str, &dyn Fn(usize) -> f64); 7] = [
+    let writer = SpanWriter::start(SpanOptions::new(Discard)).unwrap();
+    let shared = std::sync::Arc::new(Sampler::new(0.01, None).unwrap());
+    let rated = |rate: f64| {
+        let sampler = std::sync::Arc::new(Sampler::new(rate, None).unwrap());
+        let layer = SamplingLayer::new(sampler, &writer);
+        tracing::Dispatch::new(tracing_subscriber::registry().with(layer))
+    };
+    let (off, all) = (rated(0.0), rated(1.0));
+    let macros = |threads: usize, dispatch: &tracing::Dispatch, operations: u64| {
+        run(
+            threads,
+            operations,
+            || {
+                // The first one of a callsite is a probe.
+                let guard = tracing::dispatcher::set_default(dispatch);
+                tracing::info_span!("warm").in_scope(|| ());
+                guard
+            },
+            |_, n| {
+                for i in 0..n {
+                    let _span = tracing::info_span!("bench", i).entered();
+                    black_box(i);
+                }
+            },
+        )
+    };
+    let table: [(&str, &dyn Fn(usize) -> f64); 11] = [
+        ("op! unsampled (at 1 %, all in)", &|threads| {
+            run(
+                threads,
+                OPERATIONS,
+                || Ops::new(std::sync::Arc::clone(&shared), &writer),
+                |ops, n| {
+                    for i in 0..n {
+                        let _span = op!(ops, "bench.percent");
+                        black_box(i);
+                    }
+                },
+            )
+        }),
+        ("op! sampled, with both clocks", &|threads| {
+            let sampler = std::sync::Arc::new(Sampler::new(1.0, None).unwrap());
+            run(
+                threads,
+                SPANS / 8,
+                || Ops::new(std::sync::Arc::clone(&sampler), &writer),
+                |ops, n| {
+                    for i in 0..n {
+                        let mut span = op!(ops, "bench.all");
+                        span.set("n", || i.into());
+                        black_box(i);
+                    }
+                },
+            )
+        }),
+        ("tracing macro, unsampled", &|threads| macros(threads, &off, OPERATIONS)),
+        ("tracing macro, sampled", &|threads| macros(threads, &all, SPANS / 8)),
         ("empty loop", &|threads| {
             run(
                 threads,
