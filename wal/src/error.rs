@@ -115,6 +115,20 @@ pub enum RecoverError {
         /// Records below this number were durable.
         durable_to: u64,
     },
+    /// The files are being exchanged for those of a salvage.
+    #[error("a salvage of the log was interrupted ({} is there): run it again, and it goes on", path.display())]
+    SalvageInterrupted {
+        /// The salvage's marker.
+        path: PathBuf,
+    },
+    /// The records that a reader was to go on with were removed meanwhile.
+    #[error("segment {number} of the log in {} was removed while it was read: begin again", dir.display())]
+    Overtaken {
+        /// The directory.
+        dir: PathBuf,
+        /// The segment that the reader had come to.
+        number: u32,
+    },
     /// A segment's header is not whole.
     #[error("the header of {} is damaged; restore the file from a copy", path.display())]
     DamagedHeader {

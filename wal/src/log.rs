@@ -187,7 +187,8 @@ impl Drop for Log {
     }
 }
 
-fn lock_dir(dir: &Path) -> Result<File, LogError> {
+/// Takes the directory for this process.
+pub(crate) fn lock_dir(dir: &Path) -> Result<File, LogError> {
     let path = dir.join("LOCK");
     let mut file = File::options()
         .read(true)

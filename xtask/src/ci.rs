@@ -6,9 +6,13 @@ use std::time::{Duration, Instant};
 use crate::cli::{EXIT_FAILED, EXIT_OK};
 use crate::error::Error;
 use crate::workspace::Workspace;
-use crate::{lint, process, stress, test};
+use crate::{lint, powercut, process, stress, test};
 
-/// Runs `test` (unless `skip_test`), `lint` and `stress --quick`; the durations come at the end, and
+/// Half a second each; more of them prove more, and are for a night.
+const POWER_CUTS: u32 = 20;
+
+/// Runs `test` (unless `skip_test`), `lint`, `stress --quick` and the power cuts (where the machine
+/// can't, it says `skipped: …`); the durations come at the end, and
 /// after them, where tests were run, the line that counts them.
 pub(crate) fn run(workspace: &Workspace, skip_test: bool) -> Result<u8, Error> {
     let mut steps = Vec::new();
@@ -27,6 +31,14 @@ pub(crate) fn run(workspace: &Workspace, skip_test: bool) -> Result<u8, Error> {
     let code = stress::run(workspace, &["--quick".to_owned()])?;
     steps.push(Step { name: "stress --quick", passed: code == EXIT_OK, took: start.elapsed() });
 
+    let start = Instant::now();
+    let cuts = powercut::cut_all(
+        workspace,
+        &powercut::Args { runs: POWER_CUTS, seed: 1, backend: None, json: None },
+    )?;
+    steps.push(Step { name: "powercut", passed: cuts.passed(), took: start.elapsed() });
+
+    process::result(&format!("powercut: {}", cuts.line()));
     for step in &steps {
         process::result(&step.line());
     }

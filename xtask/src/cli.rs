@@ -50,13 +50,18 @@ pub(crate) enum Task {
     },
     /// Install the programs of others that end-to-end tests ask; without them those tests skip.
     Peers,
+    /// Cut the power of a disk that a log is written to, and see that no acknowledged record is gone.
+    ///
+    /// Needs root, FUSE, and the packages nbdkit, libnbd-bin and fuse3; where one is missing it says
+    /// `skipped: …` and why. Installs nothing.
+    Powercut(crate::powercut::Args),
     /// Run everything that must pass; the last line counts passed, failed and skipped.
     Test,
     /// Check format, clippy, rustdoc, the feature matrix and `tidy`.
     Lint,
     /// Check the rules of the house that no compiler checks.
     Tidy,
-    /// Run `test`, `lint` and `stress --quick`, and say how long each took.
+    /// Run `test`, `lint`, `stress --quick` and 20 power cuts, and say how long each took.
     Ci {
         /// Leave out `test`, for a caller that has just run it.
         #[arg(long)]
@@ -89,6 +94,6 @@ mod tests {
     #[test]
     fn every_chore_is_named() {
         let names: Vec<_> = command_names().into_iter().collect();
-        assert_eq!(names, ["ci", "help", "lint", "peers", "rivals", "stress", "test", "tidy"]);
+        assert_eq!(names, ["ci", "help", "lint", "peers", "powercut", "rivals", "stress", "test", "tidy"]);
     }
 }

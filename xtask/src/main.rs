@@ -7,6 +7,7 @@ mod cli;
 mod error;
 mod lint;
 mod peers;
+mod powercut;
 mod process;
 mod rivals;
 mod stress;
@@ -38,6 +39,7 @@ fn run(task: Task) -> Result<u8, Error> {
         Task::Stress { args } => stress::run(&workspace, &args),
         Task::Rivals { layer, args } => rivals::run(&workspace, &layer, &args),
         Task::Peers => peers::run(&workspace),
+        Task::Powercut(args) => powercut::run(&workspace, &args),
         Task::Test => test::run(&workspace),
         Task::Lint => lint::run(&workspace),
         Task::Tidy => tidy::run(&workspace),

@@ -14,7 +14,7 @@ mod slot;
 mod writer;
 
 pub use chunk::NoMemory;
-pub use restore::Restored;
+pub use restore::{RestoreError, Restored, RestoredRun, Restorer};
 pub use writer::{Live, Run, StoreWriter};
 
 use crate::sync::{AtomicU64, Mutex, Ordering};

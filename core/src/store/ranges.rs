@@ -65,7 +65,11 @@ impl Range {
     }
 
     pub(super) fn take_hole(&self) {
-        self.holes.fetch_sub(1, Ordering::Relaxed);
+        self.take_holes(1);
+    }
+
+    pub(super) fn take_holes(&self, n: u32) {
+        self.holes.fetch_sub(n, Ordering::Relaxed);
     }
 
     /// Under the store's lock.

@@ -2,13 +2,16 @@
 //! error. It measures nothing and makes no token itself.
 //!
 //! Exit codes: 0 all well; 1 the run says no (a budget broken, a strict run stopped, tokens
-//! lost); 64 wrong words; 74 a file or the log failed; 78 the configuration must change.
+//! lost); 64 wrong words; 74 a file or the log failed; 78 the configuration must change. `ng wal`
+//! judges logs: 0 sound, 1 damaged with loss, 2 a torn tail only.
 
 mod config;
 mod ingest;
 mod output;
 mod recover;
 mod stress;
+#[cfg(feature = "wal")]
+mod wal;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -43,6 +46,10 @@ enum Command {
     Ingest(ingest::Args),
     /// Rebuild the store from its log, say what was found, and write tokens out.
     Recover(recover::Args),
+    /// Look at a log, check it, follow it, or have what can be read of a damaged one.
+    #[cfg(feature = "wal")]
+    #[command(subcommand)]
+    Wal(wal::Words),
     /// Check, print or explain the configuration.
     #[command(subcommand)]
     Config(config::Words),
@@ -96,6 +103,8 @@ pub fn main() -> ExitCode {
         Command::Stress(args) => stress::run(&args),
         Command::Ingest(args) => ingest::run(&args),
         Command::Recover(args) => recover::run(&args),
+        #[cfg(feature = "wal")]
+        Command::Wal(words) => wal::run(&words),
         Command::Config(words) => config::run(&words),
         Command::StressChild(args) => stress::run_child(&args),
     };

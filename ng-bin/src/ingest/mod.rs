@@ -23,7 +23,7 @@ mod ndjson;
 mod progress;
 mod rejects;
 mod source;
-mod time;
+pub(crate) mod time;
 mod value;
 mod window;
 

@@ -5,7 +5,7 @@
 
 /// Seconds since 1970 of `YYYY-MM-DD`, `T` or a space, `HH:MM:SS`, and nothing, `Z` or `±HH:MM`.
 /// `None` if `text` is not of that form or names no real day or time; negative before 1970.
-pub(super) fn parse(text: &str) -> Option<i64> {
+pub(crate) fn parse(text: &str) -> Option<i64> {
     let bytes = text.as_bytes();
     let (clock, offset) = bytes.split_at_checked(19)?;
     let marks = [(4, b"-".as_slice()), (7, b"-"), (10, b"Tt "), (13, b":"), (16, b":")];

@@ -34,8 +34,6 @@ pub struct Recovered {
 /// though it says so, or if the store can't take it. The files are as they were.
 #[cfg(feature = "wal")]
 pub fn replay(dir: &Path, store: &TokenStore) -> Result<Option<Recovered>, StackError> {
-    use ng_core::records::decode;
-    use ng_core::store::Restored;
     type Cause = Box<dyn std::error::Error + Send + Sync>;
     let failed = |source: Cause| StackError::Recovery { dir: dir.to_path_buf(), source };
     match std::fs::metadata(dir) {
@@ -46,24 +44,23 @@ pub fn replay(dir: &Path, store: &TokenStore) -> Result<Option<Recovered>, Stack
     let reader = ng_wal::recover::Reader::open(dir).map_err(|error| failed(error.into()))?;
     let mut found = Recovered::default();
     let mut fault: Option<Cause> = None;
+    let mut restorer = store.restorer();
     let report = reader
         .for_each_run(|run| {
             if run.kind == ng_wal::GAP || fault.is_some() {
                 return;
             }
-            for payload in run.bytes.chunks_exact(run.record_len.max(1)) {
-                match decode(run.kind, payload) {
-                    Ok(None) => found.foreign += 1,
-                    Err(error) => return fault = Some(error.into()),
-                    Ok(Some(record)) => match store.restore(&record) {
-                        Ok(Restored::Applied) => found.applied += 1,
-                        Ok(Restored::Superseded) => found.superseded += 1,
-                        Err(error) => return fault = Some(error.into()),
-                    },
+            match restorer.run(run.kind, run.record_len, run.bytes) {
+                Ok(count) => {
+                    found.applied += count.applied;
+                    found.superseded += count.superseded;
+                    found.foreign += count.foreign;
                 }
+                Err(error) => fault = Some(error.into()),
             }
         })
         .map_err(|error| failed(error.into()))?;
+    drop(restorer);
     if let Some(fault) = fault {
         return Err(failed(fault));
     }

@@ -1,7 +1,7 @@
 //! The block: the unit of commit, written once and never again.
 
 use super::run::{RunHeader, Runs};
-use super::{ALIGNMENT, crc32c, padded};
+use super::{ALIGNMENT, NUMBERS_END, crc32c, padded};
 use zerocopy::little_endian::{U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -149,12 +149,28 @@ pub(crate) fn finish_run(used: &mut [u8], start: usize) -> u32 {
     count
 }
 
+/// Whether all bytes are zero, 64 at a time.
+pub(crate) fn all_zero(bytes: &[u8]) -> bool {
+    let (lines, rest) = bytes.as_chunks::<64>();
+    lines.iter().all(|line| line.iter().fold(0, |all, byte| all | byte) == 0)
+        && rest.iter().all(|byte| *byte == 0)
+}
+
+/// Whether a block may begin here.
+pub(crate) fn may_begin(bytes: &[u8]) -> bool {
+    bytes.starts_with(&MAGIC)
+}
+
 /// The length on disk of the block that begins here, as far as its header can be believed.
 pub(crate) fn length_on_disk(head: &[u8], block_bytes: usize) -> Result<(BlockHeader, usize), BlockFault> {
     let Ok((header, _)) = BlockHeader::read_from_prefix(head) else { return Err(BlockFault::Truncated) };
     if header.magic != MAGIC {
-        let zeros = head.iter().take(ALIGNMENT).all(|byte| *byte == 0);
+        let zeros = all_zero(head.get(..ALIGNMENT).unwrap_or(head));
         return Err(if zeros { BlockFault::Empty } else { BlockFault::NoBlock });
+    }
+    let numbers = [header.first_lsn, header.epoch, header.durable_lsn];
+    if numbers.iter().any(|number| number.get() >= NUMBERS_END) {
+        return Err(BlockFault::NoBlock);
     }
     let claimed = header.payload_len.get();
     let limit = block_bytes - BLOCK_HEADER_BYTES;

@@ -16,6 +16,13 @@ pub const ALIGNMENT: usize = 4096;
 /// The format that this crate writes, and the only one it reads.
 pub const FORMAT_VERSION: u32 = 1;
 
+/// No block is larger, in bytes.
+pub(crate) const LARGEST_BLOCK: usize = 16 << 20;
+
+/// Records and epochs have numbers below this one, so that counting on never overflows. A writer
+/// that makes a billion a second needs 292 years to come here.
+pub(crate) const NUMBERS_END: u64 = 1 << 63;
+
 /// CRC-32C (Castagnoli; iSCSI, RFC 3720 section 12.1), by the processor's own instructions where it
 /// has them.
 pub(crate) fn crc32c(bytes: &[u8]) -> u32 {

@@ -1,6 +1,6 @@
 //! The header of a segment: whose it is, where it begins, and where the one before it ended.
 
-use super::{ALIGNMENT, FORMAT_VERSION, crc32c};
+use super::{ALIGNMENT, FORMAT_VERSION, LARGEST_BLOCK, NUMBERS_END, crc32c};
 use zerocopy::little_endian::{U32, U64};
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -67,6 +67,17 @@ impl SegmentHeader {
         crc
     }
 
+    /// Whether a writer can have meant it: a checksum says that nothing changed, not that it is
+    /// right.
+    pub(crate) fn is_plausible(&self) -> bool {
+        let block_bytes = self.block_bytes.get() as usize;
+        let numbers = [self.first_lsn, self.first_epoch, self.durable_lsn];
+        block_bytes.is_multiple_of(ALIGNMENT)
+            && (2 * ALIGNMENT..=LARGEST_BLOCK).contains(&block_bytes)
+            && numbers.iter().all(|number| number.get() < NUMBERS_END)
+            && self.previous_number < self.number
+    }
+
     pub(crate) fn read(bytes: &[u8]) -> Head {
         let Ok((header, _)) = Self::read_from_prefix(bytes) else { return Head::Short };
         if bytes.iter().take(ALIGNMENT).all(|byte| *byte == 0) {
@@ -95,7 +106,9 @@ pub(crate) fn file_name(number: u32) -> String {
 pub(crate) fn number_of(name: &str) -> Option<u32> {
     let digits = name.strip_suffix(EXTENSION)?;
     let plain = digits.len() == DIGITS && digits.bytes().all(|byte| byte.is_ascii_digit());
-    plain.then(|| digits.parse().ok()).flatten().filter(|number| *number > 0)
+    let number: Option<u32> = plain.then(|| digits.parse().ok()).flatten();
+    // There is always a number above that of the last file.
+    number.filter(|number| (1..u32::MAX).contains(number))
 }
 
 #[cfg(all(test, not(loom)))]
@@ -106,9 +119,15 @@ mod tests {
     fn names_and_numbers_agree() {
         assert_eq!(file_name(12), "0000000012.wal");
         assert_eq!(number_of("0000000012.wal"), Some(12));
-        for other in
-            ["LOCK", "12.wal", "0000000000.wal", "00000000x2.wal", "9999999999.wal", "+000000012.wal"]
-        {
+        for other in [
+            "LOCK",
+            "12.wal",
+            "0000000000.wal",
+            "00000000x2.wal",
+            "9999999999.wal",
+            "4294967295.wal",
+            "+000000012.wal",
+        ] {
             assert_eq!(number_of(other), None, "{other}");
         }
     }

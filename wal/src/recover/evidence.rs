@@ -5,12 +5,9 @@
 use super::survey::{Link, Survey};
 use super::window::Window;
 use crate::error::{IoError, RecoverError};
-use crate::format::ALIGNMENT;
+use crate::format::{ALIGNMENT, LARGEST_BLOCK};
 use crate::storage::File;
 use std::path::Path;
-
-/// Without a header nobody knows the block size of a segment; no block is larger.
-const LARGEST_BLOCK: usize = 16 << 20;
 
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Evidence {
@@ -52,7 +49,11 @@ impl Evidence {
         let length = place.file.length().map_err(IoError::at("length", place.path, 0))?;
         let mut window = Window::default();
         let mut offset = from.next_multiple_of(ALIGNMENT as u64);
-        while offset < length {
+        loop {
+            offset = window.next_magic(place.number, place.path, place.file, offset)?;
+            if offset >= length {
+                break;
+            }
             let found = window.block_in(place.number, place.path, place.file, place.block_bytes, offset)?;
             let ours = found.ok().filter(|(header, _)| {
                 header.segment.get() == place.number
@@ -73,10 +74,20 @@ impl Evidence {
 }
 
 /// Searches what is behind `offset` of segment `at` of the history, and all later files.
-pub(crate) fn behind(survey: &Survey, at: usize, offset: u64) -> Result<Evidence, RecoverError> {
+///
+/// `closed` says that the log was closed right there: then nothing of the segment's present life
+/// can follow in it.
+pub(crate) fn behind(
+    survey: &Survey,
+    at: usize,
+    offset: u64,
+    closed: bool,
+) -> Result<Evidence, RecoverError> {
     let mut evidence = Evidence::default();
     let Some(broken) = survey.chain.get(at) else { return Ok(evidence) };
-    evidence.search(&Place::of(broken), offset)?;
+    if !closed {
+        evidence.search(&Place::of(broken), offset)?;
+    }
     let later = survey.chain.iter().skip(at + 1);
     let abandoned = survey.abandoned.iter().filter(|link| link.number() > broken.number());
     for link in later.chain(abandoned) {
@@ -113,6 +124,7 @@ pub(crate) fn in_headless(survey: &Survey, number: u32) -> Result<Evidence, Reco
             number: lost.number,
             path: &lost.path,
             file: &*lost.file,
+            // Without a header nobody knows.
             block_bytes: LARGEST_BLOCK,
             salt: None,
         };

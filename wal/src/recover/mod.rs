@@ -3,15 +3,35 @@
 //! Recovery stops at the first block that isn't the one that belongs there. If anything behind it
 //! proves that more was durable, acknowledged records are gone, and that is an error; if nothing
 //! does, it is a torn tail, and normal. An epoch whose end never came is left out whole: only
-//! whole epochs keep causality among lanes. Nothing here writes to a file.
+//! whole epochs keep causality among lanes. Nothing here writes to a file, but for [`salvage`], which
+//! is asked for by name.
+//!
+//! | to | use |
+//! |---|---|
+//! | replay a log, or follow one that is written | [`Reader`] |
+//! | know what state it is in | [`verify`] |
+//! | see its files | [`list`] |
+//! | do what an engine's start does to it | [`settle`] |
+//! | have what can be read of a damaged one | [`salvage`] |
 
 mod evidence;
+mod feed;
+mod list;
 mod reader;
+mod salvage;
+mod settle;
 mod survey;
 mod verifier;
+mod verify;
 mod window;
 
+pub use list::{SegmentInfo, SegmentState, list};
 pub use reader::{Block, Reader};
+pub use salvage::{Salvage, SalvageError, Salvaged, salvage};
+pub use settle::settle;
+#[cfg(all(test, not(loom)))]
+pub(crate) use verify::verify_in;
+pub use verify::{Damage, Loss, Verdict, Verification, verify};
 
 use crate::error::{IoError, RecoverError};
 use crate::format::BlockFault;
@@ -36,10 +56,12 @@ pub struct Report {
     pub first_lsn: u64,
     /// The number that the next record will have.
     pub next_lsn: u64,
-    /// Gap records among the recovered.
+    /// Gap records of the policy `drop` among the recovered.
     pub gaps: u64,
     /// How many records the policy `drop` let go, by the gap records.
     pub dropped: u64,
+    /// Gap records that stand for records which a salvage could not read.
+    pub lost: u64,
     /// The tail that was left out, if there was one.
     pub torn: Option<TornTail>,
 }

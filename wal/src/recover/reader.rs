@@ -1,33 +1,49 @@
 //! The reader that users hold: whole epochs, block by block, in bounded memory.
 
 use super::Report;
-use super::survey::Survey;
+use super::feed::Checked;
+use super::survey::{Link, Survey};
 use super::verifier::{Found, Verifier};
 use super::window::Window;
 use crate::error::{IoError, RecoverError};
-use crate::format::block;
+use crate::format::BlockFault;
+use crate::format::block::{self, BlockHeader, CLOSED};
 use crate::format::run::{GAP, Record, Run, Runs};
 use crate::storage::{OsStorage, Storage};
 use std::collections::VecDeque;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Reads a log from its first record to its last.
 ///
 /// It changes nothing, so that it may be run again after whatever stopped it. Records of an epoch
-/// are handed out only once the epoch's end was seen: two windows move over the files, one that
-/// checks and one that hands out, of two blocks or 2 MiB each. Beyond them it holds 24 bytes a
-/// block of the epoch at hand.
+/// are handed out only once the epoch's end was seen. Until then up to 8 MiB of its blocks stay in
+/// memory; those of a longer epoch are read and checked a second time, and cost 200 bytes a block
+/// meanwhile. Beside them there are up to five reads of 1 MiB, or of a block if that is longer: a
+/// large log is read and checked ahead by a thread of its own.
 #[derive(Debug)]
 pub struct Reader {
+    dir: PathBuf,
     survey: Survey,
     verifier: Verifier,
     window: Window,
     pending: VecDeque<Found>,
     /// How many of the pending belong to whole epochs.
     whole: usize,
+    /// Bytes of the pending blocks in memory.
+    held: usize,
+    /// The block that was handed out last.
+    current: Option<Checked>,
     ended: bool,
     report: Report,
+}
+
+/// So much of an epoch whose end isn't known yet stays in memory, in bytes.
+const HOLD_BYTES: usize = 8 << 20;
+
+/// The block, if it still is the one that was checked before.
+fn same(crc: u32, header: BlockHeader, bytes: &[u8]) -> Result<(BlockHeader, &[u8]), BlockFault> {
+    if header.crc.get() == crc { Ok((header, bytes)) } else { Err(BlockFault::Stale) }
 }
 
 /// A sound block of a whole epoch.
@@ -38,6 +54,18 @@ pub struct Block<'a> {
     pub epoch: u64,
     /// When the writer sealed it, in nanoseconds since 1970.
     pub sealed_unix_ns: u64,
+    /// The number of its first record.
+    pub first_lsn: u64,
+    /// How many records it has. May be 0: such a block ends an epoch.
+    pub records: u32,
+    /// The number of its segment.
+    pub segment: u32,
+    /// Where in the segment it lies, in bytes.
+    pub offset: u64,
+    /// Its length on disk, in bytes.
+    pub length: usize,
+    /// Whether the log was closed after it.
+    pub closed: bool,
     runs: Runs<'a>,
 }
 
@@ -63,11 +91,42 @@ impl Reader {
     }
 
     pub(crate) fn open_in(dir: &Path, storage: &dyn Storage) -> Result<Self, RecoverError> {
+        Self::begin(dir, storage, |_| 0)
+    }
+
+    /// As [`Self::open`], but begins with the segment that holds record `lsn`: at most a segment's
+    /// worth of earlier records comes first.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_at(dir: &Path, lsn: u64) -> Result<Self, RecoverError> {
+        Self::begin(dir, &OsStorage::CACHED, |chain| {
+            chain.iter().rposition(|link| link.header.first_lsn.get() <= lsn).unwrap_or(0)
+        })
+    }
+
+    /// As [`Self::open`], but leaves out segments whose successor was begun before `unix_ns`, in
+    /// nanoseconds since 1970.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_since(dir: &Path, unix_ns: u64) -> Result<Self, RecoverError> {
+        Self::begin(dir, &OsStorage::CACHED, |chain| {
+            chain.iter().rposition(|link| link.header.created_unix_ns.get() < unix_ns).unwrap_or(0)
+        })
+    }
+
+    fn begin(
+        dir: &Path,
+        storage: &dyn Storage,
+        start: impl FnOnce(&[Link]) -> usize,
+    ) -> Result<Self, RecoverError> {
         let survey = Survey::of(dir, storage)?;
         if survey.chain.is_empty() {
             survey.check_lone_files()?;
         }
-        let beginning = survey.chain.first().map(super::survey::Link::beginning);
+        let start = start(&survey.chain);
+        let beginning = survey.chain.get(start).map(Link::beginning);
         let first_lsn = beginning.map_or(0, |end| end.next_lsn);
         let report = Report {
             segments: survey.chain.len() as u64,
@@ -78,14 +137,54 @@ impl Reader {
             ..Report::default()
         };
         Ok(Self {
-            verifier: Verifier::new(&survey, 0, beginning),
+            dir: dir.to_owned(),
+            verifier: Verifier::new(&survey, start, beginning),
             survey,
             window: Window::default(),
             pending: VecDeque::new(),
             whole: 0,
+            held: 0,
+            current: None,
             ended: false,
             report,
         })
+    }
+
+    /// After the end: looks again, so that [`Self::next_block`] hands out what a writer has added
+    /// since. For a log in use: there an end in the middle of a block, even one that looks like
+    /// damage, may only mean that the writer is at work. What is handed out may not be durable yet.
+    ///
+    /// # Errors
+    /// As [`Self::open`]; [`RecoverError::Overtaken`] if the segment at hand was removed.
+    pub fn look_again(&mut self) -> Result<(), RecoverError> {
+        self.look_again_in(&OsStorage::CACHED)
+    }
+
+    pub(crate) fn look_again_in(&mut self, storage: &dyn Storage) -> Result<(), RecoverError> {
+        if !self.ended {
+            return Ok(());
+        }
+        let Some(number) = self.survey.chain.get(self.verifier.at()).map(Link::number) else {
+            *self = Self::open_in(&self.dir.clone(), storage)?;
+            return Ok(());
+        };
+        let survey = Survey::of(&self.dir, storage)?;
+        let Some(at) = survey.chain.iter().position(|link| link.number() == number) else {
+            return Err(RecoverError::Overtaken { dir: self.dir.clone(), number });
+        };
+        // Blocks that wait for their epoch's end may lie in the segment before.
+        let shift = |old: usize| (at + old).checked_sub(self.verifier.at());
+        let shifted: Option<Vec<usize>> = self.pending.iter().map(|found| shift(found.at)).collect();
+        let Some(shifted) = shifted else {
+            return Err(RecoverError::Overtaken { dir: self.dir.clone(), number });
+        };
+        self.pending.iter_mut().zip(shifted).for_each(|(found, at)| found.at = at);
+        self.verifier.resume(&survey, at);
+        self.report.segments = survey.chain.len() as u64;
+        self.report.torn = None;
+        self.survey = survey;
+        self.ended = false;
+        Ok(())
     }
 
     /// The next block; `None` at the log's end.
@@ -99,9 +198,16 @@ impl Reader {
                 return Ok(None);
             }
             match self.verifier.step(&self.survey)? {
-                Some(found) => {
+                Some(mut found) => {
+                    let bytes = found.held.as_ref().map_or(0, |held| held.bytes().len());
+                    if self.held + bytes > HOLD_BYTES {
+                        found.held = None;
+                    } else {
+                        self.held += bytes;
+                    }
+                    let ends_epoch = found.ends_epoch;
                     self.pending.push_back(found);
-                    if found.ends_epoch {
+                    if ends_epoch {
                         self.whole = self.pending.len();
                     }
                 }
@@ -115,24 +221,47 @@ impl Reader {
         }
         self.whole -= 1;
         let Some(found) = self.pending.pop_front() else { return Ok(None) };
-        let Some(link) = self.survey.chain.get(found.at) else { return Ok(None) };
-        let read = self.window.block(link, found.offset)?;
-        let (header, bytes) = read.map_err(|fault| IoError {
-            operation: "second reading",
-            path: link.path.clone(),
-            offset: found.offset,
-            source: io::Error::other(fault),
-        })?;
+        self.current = found.held;
+        let (header, bytes) = match &self.current {
+            Some(held) => {
+                self.held -= held.bytes().len();
+                (held.header, held.bytes())
+            }
+            None => {
+                let Some(link) = self.survey.chain.get(found.at) else { return Ok(None) };
+                let again = self.window.block(link, found.offset)?;
+                again.and_then(|(header, bytes)| same(found.crc, header, bytes)).map_err(|fault| IoError {
+                    operation: "second reading",
+                    path: link.path.clone(),
+                    offset: found.offset,
+                    source: io::Error::other(fault),
+                })?
+            }
+        };
         let runs = Runs::new(block::payload(&header, bytes), header.first_lsn.get());
         for gap in runs.clone().filter(|run| run.kind == GAP) {
+            if gap.record_len == 0 {
+                self.report.lost += u64::from(gap.count);
+                continue;
+            }
             self.report.gaps += u64::from(gap.count);
             let lost = gap.bytes.as_chunks::<8>().0.iter().map(|count| u64::from_le_bytes(*count));
-            self.report.dropped += lost.sum::<u64>();
+            self.report.dropped = lost.fold(self.report.dropped, u64::saturating_add);
         }
         self.report.blocks += 1;
         self.report.records += u64::from(found.records);
         self.report.next_lsn = header.first_lsn.get() + u64::from(found.records);
-        Ok(Some(Block { epoch: header.epoch.get(), sealed_unix_ns: header.sealed_unix_ns.get(), runs }))
+        Ok(Some(Block {
+            epoch: header.epoch.get(),
+            sealed_unix_ns: header.sealed_unix_ns.get(),
+            first_lsn: header.first_lsn.get(),
+            records: found.records,
+            segment: header.segment.get(),
+            offset: found.offset,
+            length: bytes.len(),
+            closed: header.flags.get() & CLOSED != 0,
+            runs,
+        }))
     }
 
     /// Hands out all that is left, run by run, and reports. The quick way to replay.
@@ -144,6 +273,14 @@ impl Reader {
             block.runs().for_each(&mut visit);
         }
         Ok(self.report)
+    }
+
+    /// Waits until the device has all files of the history.
+    pub(crate) fn sync(&self) -> Result<(), IoError> {
+        self.survey
+            .chain
+            .iter()
+            .try_for_each(|link| link.file.sync().map_err(IoError::at("sync", &link.path, 0)))
     }
 
     /// What was found so far.

@@ -4,6 +4,7 @@
 //! segment. Segments that nobody names were left behind by a torn tail.
 
 use super::TornTail;
+use super::salvage::MARKER;
 use crate::error::{IoError, RecoverError};
 use crate::format::block::Place;
 use crate::format::segment::{Head, SegmentHeader, file_name, number_of};
@@ -13,8 +14,6 @@ use crate::writer::End;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-
-const LARGEST_BLOCK: usize = 16 << 20;
 
 /// A segment with a sound header.
 #[derive(Debug)]
@@ -81,6 +80,9 @@ pub(crate) struct Survey {
 impl Survey {
     pub(crate) fn of(dir: &Path, storage: &dyn Storage) -> Result<Self, RecoverError> {
         let names = storage.list(dir).map_err(IoError::at("list", dir, 0))?;
+        if names.iter().any(|name| name == MARKER) {
+            return Err(RecoverError::SalvageInterrupted { path: dir.join(MARKER) });
+        }
         let mut numbers: Vec<u32> = names.iter().filter_map(|name| number_of(name)).collect();
         numbers.sort_unstable();
         let mut sound = BTreeMap::new();
@@ -181,8 +183,7 @@ fn check_identity(sound: &BTreeMap<u32, Link>) -> Result<(), RecoverError> {
         if link.number() != *number {
             return Err(RecoverError::Renamed { path, found: link.number() });
         }
-        let block_bytes = link.block_bytes();
-        if !block_bytes.is_multiple_of(ALIGNMENT) || !(2 * ALIGNMENT..=LARGEST_BLOCK).contains(&block_bytes) {
+        if !link.header.is_plausible() {
             return Err(RecoverError::DamagedHeader { path });
         }
     }
@@ -214,10 +215,6 @@ fn follow(
         next = sound.remove(&previous);
         if next.is_some() || previous == 0 {
             // Number 0 is nobody's: the log begins here.
-            if previous >= number {
-                let path = dir.join(file_name(number));
-                return Err(RecoverError::DamagedHeader { path });
-            }
             continue;
         }
         if let Some(file) = headless.iter().find(|file| file.number == previous) {

@@ -1,22 +1,26 @@
 //! Goes through the history block by block and knows at each point where the last whole epoch
 //! ended.
 
+use super::feed::{Checked, Feed};
 use super::survey::{Link, Survey};
-use super::window::Window;
 use super::{TornTail, evidence};
 use crate::error::RecoverError;
-use crate::format::block::{self, END_OF_EPOCH, Place};
+use crate::format::block::{self, CLOSED, END_OF_EPOCH, Place};
 use crate::format::{ALIGNMENT, BlockFault};
 use crate::writer::End;
 
 /// A block that was found sound and in its place.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(crate) struct Found {
     /// The segment's index in the history.
     pub(crate) at: usize,
     pub(crate) offset: u64,
     pub(crate) records: u32,
     pub(crate) ends_epoch: bool,
+    /// The block itself, as long as there is memory for it.
+    pub(crate) held: Option<Checked>,
+    /// Its checksum, by which it is known again.
+    pub(crate) crc: u32,
 }
 
 #[derive(Debug)]
@@ -24,13 +28,15 @@ pub(crate) struct Verifier {
     at: usize,
     offset: u64,
     place: Place,
-    window: Window,
+    feed: Feed,
     /// Where the last whole epoch ended, if one did.
     complete: Option<End>,
     /// Blocks and records since, and where the first of them is.
     open: (u64, u64),
     open_at: Option<(usize, u64)>,
     fault: BlockFault,
+    /// The last block says that the log was closed after it.
+    closed: bool,
 }
 
 impl Verifier {
@@ -41,12 +47,28 @@ impl Verifier {
             at: start,
             offset: ALIGNMENT as u64,
             place: survey.chain.get(start).map_or(nowhere, Link::first_place),
-            window: Window::default(),
+            feed: Feed::new(survey, start, ALIGNMENT as u64, 0),
             complete: known,
             open: (0, 0),
             open_at: None,
             fault: BlockFault::Empty,
+            closed: false,
         }
+    }
+
+    /// The index of the segment at hand in the history.
+    pub(crate) const fn at(&self) -> usize {
+        self.at
+    }
+
+    /// Goes on where it ended, with files that may have grown; the segment at hand now is `at`.
+    pub(crate) fn resume(&mut self, survey: &Survey, at: usize) {
+        if let Some(open) = &mut self.open_at {
+            open.0 = (open.0 + at).saturating_sub(self.at);
+        }
+        self.at = at;
+        self.fault = BlockFault::Empty;
+        self.feed = Feed::new(survey, at, self.offset, self.place.index);
     }
 
     /// The next sound block; `None` where the history ends or breaks.
@@ -63,22 +85,28 @@ impl Verifier {
                 return Ok(None);
             }
             self.at += 1;
+            self.closed = false;
             self.offset = ALIGNMENT as u64;
             self.place = next.first_place();
             link = next;
         }
-        let checked = self.window.block(link, self.offset)?.and_then(|(header, bytes)| {
-            block::check_place(&header, bytes, &self.place).map(|()| (header, bytes.len()))
+        let checked = self.feed.next()?.and_then(|checked| {
+            block::check_place(&checked.header, checked.bytes(), &self.place).map(|()| checked)
         });
-        let (header, length) = match checked {
-            Ok(found) => found,
+        let checked = match checked {
+            Ok(checked) => checked,
             Err(fault) => {
                 self.fault = fault;
                 return Ok(None);
             }
         };
+        let header = checked.header;
         let ends_epoch = header.flags.get() & END_OF_EPOCH != 0;
-        let found = Found { at: self.at, offset: self.offset, records: header.records.get(), ends_epoch };
+        let (at, offset, records) = (self.at, self.offset, header.records.get());
+        let length = checked.bytes().len();
+        let crc = header.crc.get();
+        let found = Found { at, offset, records, ends_epoch, held: Some(checked), crc };
+        self.closed = header.flags.get() & CLOSED != 0;
         self.offset += length as u64;
         self.place.index += 1;
         self.place.first_lsn += u64::from(found.records);
@@ -105,7 +133,7 @@ impl Verifier {
     /// was seen.
     pub(crate) fn conclude(&self, survey: &Survey) -> Result<Option<(End, Option<TornTail>)>, RecoverError> {
         let (Some(end), Some(link)) = (self.complete, survey.chain.get(self.at)) else { return Ok(None) };
-        let behind = evidence::behind(survey, self.at, self.offset)?;
+        let behind = evidence::behind(survey, self.at, self.offset, self.closed)?;
         if behind.durable_lsn > end.next_lsn {
             if let Some(path) = &survey.lost {
                 return Err(RecoverError::DamagedHeader { path: path.clone() });

@@ -44,6 +44,30 @@ impl Window {
         Ok(self.buffer.get(from..to).unwrap_or_default())
     }
 
+    /// The first place from `offset` on, in steps of [`ALIGNMENT`], where a block may begin; the end
+    /// of the file if there is none.
+    pub(crate) fn next_magic(
+        &mut self,
+        segment: u32,
+        path: &Path,
+        file: &dyn File,
+        mut offset: u64,
+    ) -> Result<u64, IoError> {
+        loop {
+            let bytes = self.bytes(segment, path, file, offset, ALIGNMENT)?;
+            if bytes.is_empty() {
+                return Ok(offset);
+            }
+            let rest = self.buffer.get((offset - self.start) as usize..self.length).unwrap_or_default();
+            let pages = rest.chunks(ALIGNMENT);
+            let steps = pages.take_while(|page| !block::may_begin(page)).count();
+            if steps * ALIGNMENT < rest.len() {
+                return Ok(offset + (steps * ALIGNMENT) as u64);
+            }
+            offset += (steps * ALIGNMENT) as u64;
+        }
+    }
+
     /// The whole block at `offset`, wherever it belongs.
     pub(crate) fn block(
         &mut self,

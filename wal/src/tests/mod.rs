@@ -5,6 +5,10 @@ mod crash;
 mod damage;
 mod direct;
 mod faults;
+mod fuzzed;
+mod known_failures;
+mod points;
+mod reading;
 
 use crate::recover::{Reader, Report};
 use crate::storage::sim::SimStorage;
