@@ -185,6 +185,29 @@ impl<L: EventLane + ?Sized> EventLane for Box<L> {
     }
 }
 
+/// An operation that has ended, as a ring of the operation tier remembers it. Its times have the
+/// tick's resolution.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PastOperation {
+    /// What it was.
+    pub event: Event,
+    /// When it began, in nanoseconds since 1970; the end of the one before it on its lane, where
+    /// nothing better is known.
+    pub start_ns: u64,
+    /// When it ended, in nanoseconds since 1970.
+    pub end_ns: u64,
+    /// Whether it failed.
+    pub failed: bool,
+}
+
+/// Who remembers what lanes did lately, so that errors and slow operations can be looked at after
+/// the fact though nobody sampled them.
+pub trait OperationHistory: Send + Sync {
+    /// Gives each operation that ended since the last call, as far as it has not been overwritten;
+    /// one caller at a time.
+    fn since_last(&self, each: &mut dyn FnMut(&PastOperation));
+}
+
 /// The recorder that is switched off.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NoRecorder;

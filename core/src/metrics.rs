@@ -3,6 +3,8 @@
 //! A counter never goes backwards, not when a thread ends either. A lane never formats, locks or
 //! allocates.
 
+use crate::spans::{SpanId, TraceId};
+
 /// A counter's dense id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct CounterId(pub u32);
@@ -24,13 +26,48 @@ pub struct MetricDesc {
     pub help: String,
     /// Fixed labels, in the order in which they are shown.
     pub labels: Vec<(String, String)>,
+    /// The unit as Prometheus writes it (`seconds`, `bytes`), with which the name ends (before
+    /// `_total`); empty if there is none.
+    pub unit: &'static str,
+    /// What one step of the whole numbers that are counted stands for, in `unit`.
+    pub scale: Scale,
+}
+
+/// What one step of a counter or a histogram stands for when it is shown: lanes count whole
+/// nanoseconds, Prometheus wants seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Scale {
+    /// One.
+    #[default]
+    One,
+    /// A thousandth.
+    Milli,
+    /// A millionth.
+    Micro,
+    /// A billionth.
+    Nano,
+}
+
+impl Scale {
+    /// How many steps are one of the unit.
+    #[must_use]
+    pub const fn steps(self) -> f64 {
+        [1.0, 1e3, 1e6, 1e9][self as usize]
+    }
 }
 
 impl MetricDesc {
     /// A metric without labels.
     #[must_use]
     pub fn new(name: &str, help: &str) -> Self {
-        Self { name: name.to_owned(), help: help.to_owned(), labels: Vec::new() }
+        Self { name: name.to_owned(), help: help.to_owned(), labels: Vec::new(), unit: "", scale: Scale::One }
+    }
+
+    /// Shown in `unit`, of which one step is `scale`.
+    #[must_use]
+    pub fn unit(mut self, unit: &'static str, scale: Scale) -> Self {
+        (self.unit, self.scale) = (unit, scale);
+        self
     }
 
     /// With one more label.
@@ -48,6 +85,14 @@ pub enum RegisterError {
     /// The name breaks Prometheus' rules.
     #[error("metric name {0:?} is not [a-zA-Z_:][a-zA-Z0-9_:]*")]
     BadName(String),
+    /// The unit is not what the name ends with.
+    #[error("{name} does not end with its unit {unit:?} (before _total): name it so, or leave the unit out")]
+    BadUnit {
+        /// The metric.
+        name: String,
+        /// The unit.
+        unit: &'static str,
+    },
     /// A label's name breaks Prometheus' rules, or stands twice, or is reserved.
     #[error("label name {label:?} of {metric}: {why}")]
     BadLabel {
@@ -109,6 +154,19 @@ impl HistogramSnapshot {
     }
 }
 
+/// A span that shows what a value of a histogram was about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Exemplar {
+    /// The value, in the histogram's steps.
+    pub value: u64,
+    /// The trace.
+    pub trace: TraceId,
+    /// The span.
+    pub span: SpanId,
+    /// When it ended, in nanoseconds since 1970.
+    pub unix_ns: u64,
+}
+
 /// The shared side of metrics: one per stack.
 pub trait MetricSink: Send + Sync {
     /// Registers a counter; the same description again gives the same id.
@@ -166,6 +224,13 @@ pub trait MetricSink: Send + Sync {
     /// Everything in the Prometheus text format, version 0.0.4.
     fn render(&self, out: &mut String);
 
+    /// Everything in the OpenMetrics text format, version 1.0.0, `# EOF` included; `false`, and
+    /// nothing is written, if the sink has none.
+    fn render_open_metrics(&self, out: &mut String) -> bool {
+        let _ = out;
+        false
+    }
+
     /// Whether anything is kept. The contract suite asks a no-op for nothing but silence.
     fn is_enabled(&self) -> bool {
         true
@@ -180,6 +245,11 @@ pub trait MetricLane: Send {
     /// Adds a value to a histogram, `times` over (a sampled value stands for those that were
     /// skipped).
     fn observe(&mut self, histogram: HistogramId, value: u64, times: u64);
+
+    /// Says which span a value was about; the latest in each bucket is kept, or none at all.
+    fn exemplar(&mut self, histogram: HistogramId, exemplar: &Exemplar) {
+        let _ = (histogram, exemplar);
+    }
 }
 
 impl<L: MetricLane + ?Sized> MetricLane for Box<L> {
@@ -191,6 +261,11 @@ impl<L: MetricLane + ?Sized> MetricLane for Box<L> {
     #[inline]
     fn observe(&mut self, histogram: HistogramId, value: u64, times: u64) {
         (**self).observe(histogram, value, times);
+    }
+
+    #[inline]
+    fn exemplar(&mut self, histogram: HistogramId, exemplar: &Exemplar) {
+        (**self).exemplar(histogram, exemplar);
     }
 }
 

@@ -56,17 +56,32 @@ pub enum Reason {
     Custom,
     /// Sampling is switched off.
     Off,
+    /// A rule for operations of this name.
+    Rule,
+    /// It failed, and was made a span after the fact.
+    Error,
+    /// It was slow, and was made a span after the fact.
+    Slow,
 }
 
 impl Reason {
     /// All reasons, in the order of [`SamplerStats::by_reason`].
-    pub const ALL: [Self; 6] =
-        [Self::Rate, Self::Forced, Self::Parent, Self::Priority, Self::Custom, Self::Off];
+    pub const ALL: [Self; 9] = [
+        Self::Rate,
+        Self::Forced,
+        Self::Parent,
+        Self::Priority,
+        Self::Custom,
+        Self::Off,
+        Self::Rule,
+        Self::Error,
+        Self::Slow,
+    ];
 
     /// In words, for `sampling.reason`.
     #[must_use]
     pub const fn label(self) -> &'static str {
-        ["rate", "forced", "parent", "priority", "custom", "off"][self as usize]
+        ["rate", "forced", "parent", "priority", "custom", "off", "rule", "error", "slow"][self as usize]
     }
 }
 
@@ -96,7 +111,11 @@ pub struct SamplerStats {
     /// The rate in force, 0–1.
     pub rate: f64,
     /// Sampled operations, in the order of [`Reason::ALL`].
-    pub by_reason: [u64; 6],
+    pub by_reason: [u64; Reason::ALL.len()],
+    /// Operations decided on, as far as lanes have told: a lane tells with each sampled one.
+    pub operations: u64,
+    /// Operations that the limit on sampled ones a second left unsampled.
+    pub limited: u64,
     /// Outcomes reported as failed.
     pub failed: u64,
 }

@@ -117,17 +117,30 @@ error: this is an address of the Jaeger collector's own protocol, not of OTLP
 }
 
 #[test]
-fn an_otlp_address_is_taken_with_a_warning() {
-    let loaded = Loader::new().env([("JAEGER_ENDPOINT", "http://jaeger:4318")]).load().unwrap();
+fn an_otlp_address_sets_the_exporter_or_says_that_there_is_none() {
+    let load = |value| Loader::new().env([("JAEGER_ENDPOINT", value)]).load().unwrap();
+    let loaded = load("http://jaeger:4318");
+    if cfg!(feature = "otlp") {
+        let tracing = &loaded.config.tracing;
+        assert_eq!(loaded.warnings, []);
+        assert_eq!((tracing.exporter.name(), &*tracing.endpoint), ("otlp", "http://jaeger:4318"));
+        assert_eq!(tracing.protocol.name(), "http");
+        assert_eq!(load("http://jaeger:4317/").config.tracing.protocol.name(), "grpc");
+        assert_eq!(
+            loaded.origin("tracing.endpoint"),
+            Some(ng_stack::config::Origin::Variable("JAEGER_ENDPOINT".into()))
+        );
+        return;
+    }
     let [warning] = loaded.warnings.as_slice() else { panic!("{:?}", loaded.warnings) };
     assert_eq!(warning.severity, Severity::Warning);
     let expected = "\
-warning: no spans are sent there: this version has no OTLP exporter
+warning: no spans are sent there: this program has no OTLP exporter
  --> environment variable JAEGER_ENDPOINT
   |
   | JAEGER_ENDPOINT=http://jaeger:4318
   |                 ^^^^^^^^^^^^^^^^^^
-  = help: finished spans go to the file `tracing.output`; unset JAEGER_ENDPOINT to silence this
+  = help: build ng-stack with the Cargo feature `otlp`, or unset JAEGER_ENDPOINT to silence this
 ";
     assert_eq!(warning.render(false), expected);
 }

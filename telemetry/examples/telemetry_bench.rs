@@ -14,14 +14,16 @@ use ng_core::{
     spans::{FinishedSpan, SpanLane, SpanSink, Value},
 };
 use ng_telemetry::{
-    Registry, RegistryOptions, Sampler, SpanOptions, SpanWriter,
+    Registry, RegistryOptions, Sampler, SpanOptions, SpanWriter, op,
     spans::{Discard, JsonLines},
+    tracing_layer::{Ops, SamplingLayer},
 };
+use tracing_subscriber::layer::SubscriberExt as _;
 
 const ROUNDS: usize = 61;
 /// A round is shorter than a time slice, so that most rounds are not interrupted on a busy machine.
 const OPERATIONS: u64 = 400_000;
-/// Few enough for the spare slabs to hold them: a lane's cost, not the exporter's.
+/// Few enough for the ring to hold them: a lane's cost, not the exporter's.
 const SPANS: u64 = 8_000;
 
 /// Runs `lane`'s loop on so many threads at once, and gives the slowest one's ns per operation.
@@ -78,7 +80,63 @@ fn main() {
     std::fs::create_dir_all(&dir).unwrap();
 
     println!("{:<34}{:>20}{:>20}", "ns per operation: median (least)", "1 thread", "2 threads");
-    let table: [(&str, &dyn Fn(usize) -> f64); 7] = [
+    let writer = SpanWriter::start(SpanOptions::new(Discard)).unwrap();
+    let shared = std::sync::Arc::new(Sampler::new(0.01, None).unwrap());
+    let rated = |rate: f64| {
+        let sampler = std::sync::Arc::new(Sampler::new(rate, None).unwrap());
+        let layer = SamplingLayer::new(sampler, &writer);
+        tracing::Dispatch::new(tracing_subscriber::registry().with(layer))
+    };
+    let (off, all) = (rated(0.0), rated(1.0));
+    let macros = |threads: usize, dispatch: &tracing::Dispatch, operations: u64| {
+        run(
+            threads,
+            operations,
+            || {
+                // The first one of a callsite is a probe.
+                let guard = tracing::dispatcher::set_default(dispatch);
+                tracing::info_span!("warm").in_scope(|| ());
+                guard
+            },
+            |_, n| {
+                for i in 0..n {
+                    let _span = tracing::info_span!("bench", i).entered();
+                    black_box(i);
+                }
+            },
+        )
+    };
+    let table: [(&str, &dyn Fn(usize) -> f64); 11] = [
+        ("op! unsampled (at 1 %, all in)", &|threads| {
+            run(
+                threads,
+                OPERATIONS,
+                || Ops::new(std::sync::Arc::clone(&shared), &writer),
+                |ops, n| {
+                    for i in 0..n {
+                        let _span = op!(ops, "bench.percent");
+                        black_box(i);
+                    }
+                },
+            )
+        }),
+        ("op! sampled, with both clocks", &|threads| {
+            let sampler = std::sync::Arc::new(Sampler::new(1.0, None).unwrap());
+            run(
+                threads,
+                SPANS / 8,
+                || Ops::new(std::sync::Arc::clone(&sampler), &writer),
+                |ops, n| {
+                    for i in 0..n {
+                        let mut span = op!(ops, "bench.all");
+                        span.set("n", || i.into());
+                        black_box(i);
+                    }
+                },
+            )
+        }),
+        ("tracing macro, unsampled", &|threads| macros(threads, &off, OPERATIONS)),
+        ("tracing macro, sampled", &|threads| macros(threads, &all, SPANS / 8)),
         ("empty loop", &|threads| {
             run(
                 threads,
@@ -144,10 +202,10 @@ fn main() {
                 },
             )
         }),
-        ("sampled span, into the slab", &|threads| {
-            let options = SpanOptions { max_slabs: 64, ..SpanOptions::new(Discard) };
+        ("sampled span, into the ring", &|threads| {
+            let options = SpanOptions { lane_spans: 16_384, ..SpanOptions::new(Discard) };
             let writer = SpanWriter::start(options).unwrap();
-            // The first pass touches the slabs' pages.
+            // The first pass touches the ring' pages.
             let pass = || {
                 run(
                     threads,
@@ -169,7 +227,7 @@ fn main() {
         }),
         ("span to a file, on its thread", &|_| {
             let writer = SpanWriter::start(SpanOptions {
-                max_slabs: 64,
+                lane_spans: 16_384,
                 interval: std::time::Duration::from_secs(60),
                 ..SpanOptions::new(JsonLines::open(&dir.join("spans.jsonl")).unwrap())
             })

@@ -40,7 +40,8 @@ fn the_span_writer_keeps_the_contract_of_spans_whatever_the_exporter() {
 #[test]
 fn tiny_slabs_keep_the_contract_of_spans() {
     testing::spans::suite(|| {
-        SpanWriter::start(SpanOptions { slab_spans: 50, max_slabs: 2, ..SpanOptions::new(Discard) }).unwrap()
+        SpanWriter::start(SpanOptions { lane_spans: 50, batch_spans: 7, ..SpanOptions::new(Discard) })
+            .unwrap()
     });
 }
 

@@ -48,6 +48,8 @@ pub(crate) enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
+    /// Install the programs of others that end-to-end tests ask; without them those tests skip.
+    Peers,
     /// Cut the power of a disk that a log is written to, and see that no acknowledged record is gone.
     ///
     /// Needs root, FUSE, and the packages nbdkit, libnbd-bin and fuse3; where one is missing it says
@@ -92,6 +94,6 @@ mod tests {
     #[test]
     fn every_chore_is_named() {
         let names: Vec<_> = command_names().into_iter().collect();
-        assert_eq!(names, ["ci", "help", "lint", "powercut", "rivals", "stress", "test", "tidy"]);
+        assert_eq!(names, ["ci", "help", "lint", "peers", "powercut", "rivals", "stress", "test", "tidy"]);
     }
 }

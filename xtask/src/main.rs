@@ -6,6 +6,7 @@ mod ci;
 mod cli;
 mod error;
 mod lint;
+mod peers;
 mod powercut;
 mod process;
 mod rivals;
@@ -37,6 +38,7 @@ fn run(task: Task) -> Result<u8, Error> {
     match task {
         Task::Stress { args } => stress::run(&workspace, &args),
         Task::Rivals { layer, args } => rivals::run(&workspace, &layer, &args),
+        Task::Peers => peers::run(&workspace),
         Task::Powercut(args) => powercut::run(&workspace, &args),
         Task::Test => test::run(&workspace),
         Task::Lint => lint::run(&workspace),

@@ -6,7 +6,9 @@
 use crate::admission::{AdmissionLane, NoAdmission};
 use crate::clock::precise_unix_ns;
 use crate::events::{Event, EventKind, EventLane, NoRecorder, Tier};
-use crate::metrics::{CounterId, HistogramId, MetricDesc, MetricLane, MetricSink, NoMetrics, RegisterError};
+use crate::metrics::{
+    CounterId, HistogramId, MetricDesc, MetricLane, MetricSink, NoMetrics, RegisterError, Scale,
+};
 use crate::sampling::{NoSampler, Outcome, Reason, SamplerLane, SpanContext};
 use crate::spans::{FinishedSpan, MAX_ATTRIBUTES, NoSpans, SpanLane, Value};
 use crate::wal::{NoWal, WalLane};
@@ -77,10 +79,13 @@ impl LaneMetrics {
                 "neurograph_wal_unlogged_total",
                 "Records that the log did not take and the policy let pass.",
             )?,
-            operation_ns: sink.histogram(&MetricDesc::new(
-                "neurograph_operation_duration_nanoseconds",
-                "Duration of sampled operations, each weighted by the operations that it stands for.",
-            ))?,
+            operation_ns: sink.histogram(
+                &MetricDesc::new(
+                    "neurograph_operation_duration_seconds",
+                    "Duration of sampled operations, each weighted by the operations that it stands for.",
+                )
+                .unit("seconds", Scale::Nano),
+            )?,
         })
     }
 }

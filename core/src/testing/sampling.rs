@@ -148,7 +148,7 @@ fn each_sampled_operation_is_counted_by_its_reason<S: SpanSampler>(make: impl Fn
         Reason::Rate => 4,
         Reason::Forced => 3,
         Reason::Parent | Reason::Priority | Reason::Custom => 2,
-        Reason::Off => 0,
+        Reason::Off | Reason::Rule | Reason::Error | Reason::Slow => 0,
     };
     assert_eq!(stats.by_reason, Reason::ALL.map(expected));
     assert_eq!(stats.failed, 2);

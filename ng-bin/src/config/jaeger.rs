@@ -1,8 +1,8 @@
 //! `JAEGER_ENDPOINT`, the seed's address for traces.
 //!
 //! Jaeger's own Thrift ports are gone from Jaeger 2, which takes OTLP. An address for Thrift would
-//! lose every span without a word, so it is refused; an address for OTLP is understood, and it is
-//! said that this version writes spans to a file.
+//! lose every span without a word, so it is refused; an address for OTLP sets the exporter, its
+//! endpoint and its protocol.
 
 use std::borrow::Cow;
 
@@ -51,8 +51,9 @@ fn judge(value: &str) -> Verdict<'_> {
     }
 }
 
-/// Refuses an address that no OTLP exporter could use, and warns of any other.
-pub(super) fn check(value: &str, findings: &mut Findings) {
+/// The keys that an address for OTLP sets, with their values. Refuses an address that no OTLP exporter
+/// could use, and warns where this program has none.
+pub(super) fn read<'a>(value: &'a str, findings: &mut Findings) -> Vec<(&'static str, &'a str)> {
     let place = Place::variable(VARIABLE, &without_secret(value));
     let refuse = |message: &str, host: &str| {
         Finding::error(place.clone(), message).help(format!(
@@ -61,9 +62,17 @@ pub(super) fn check(value: &str, findings: &mut Findings) {
         ))
     };
     match judge(value) {
+        Verdict::Otlp if cfg!(feature = "otlp") => {
+            let grpc = port(value) == GRPC_PORT;
+            return vec![
+                ("tracing.exporter", "otlp"),
+                ("tracing.endpoint", value.trim()),
+                ("tracing.protocol", if grpc { "grpc" } else { "http" }),
+            ];
+        }
         Verdict::Otlp => findings.warn(
-            Finding::warning(place, "no spans are sent there: this version has no OTLP exporter").help(
-                "finished spans go to the file `tracing.output`; unset JAEGER_ENDPOINT to silence this",
+            Finding::warning(place, "no spans are sent there: this program has no OTLP exporter").help(
+                "build ng-stack with the Cargo feature `otlp`, or unset JAEGER_ENDPOINT to silence this",
             ),
         ),
         Verdict::Collector(host) => {
@@ -78,10 +87,20 @@ pub(super) fn check(value: &str, findings: &mut Findings) {
         }
         Verdict::NoUrl => findings.error(|| refuse("this is no http or https URL", "HOST")),
     }
+    Vec::new()
+}
+
+/// The port on which receivers take OTLP over gRPC.
+const GRPC_PORT: &str = "4317";
+
+fn port(value: &str) -> &str {
+    let rest = value.trim().split_once("://").map_or(value, |(_, rest)| rest);
+    let authority = rest.split('/').next().unwrap_or_default();
+    authority.rsplit_once(':').map_or("", |(_, port)| port)
 }
 
 /// The address as it may be shown: without the name and password before its `@`.
-fn without_secret(value: &str) -> Cow<'_, str> {
+pub(super) fn without_secret(value: &str) -> Cow<'_, str> {
     let Some((before, address)) = value.rsplit_once('@') else { return value.into() };
     let scheme = before.find("://").map_or("", |at| before.get(..at + 3).unwrap_or_default());
     format!("{scheme}…@{address}").into()

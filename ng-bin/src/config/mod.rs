@@ -40,6 +40,6 @@ pub use reference::render_reference;
 pub use scalar::Scalar;
 pub use sections::{
     BlackboxConfig, BlackboxKind, ConstitutionConfig, EngineConfig, GuardianConfig, GuardianKind, LogConfig,
-    LogFormat, LogLevel, MetricsConfig, MetricsKind, OnFailure, OnFull, StackConfig, TracingConfig,
-    TracingKind, WalBackend, WalConfig, WalKind, WalMode,
+    LogFormat, LogLevel, MetricsConfig, MetricsKind, OnFailure, OnFull, OtlpProtocol, SpanExporter,
+    StackConfig, TracingConfig, TracingKind, WalBackend, WalConfig, WalKind, WalMode,
 };

@@ -36,7 +36,7 @@ const TAIL: &str = "\
 |---|---|
 | `ENABLE_TRACING` | `true` or `1`: `tracing.kind = \"sampled\"`; `false` or `0`: `\"off\"` |
 | `WAL_BATCH_SIZE` | sets `wal.batch_records` |
-| `JAEGER_ENDPOINT` | an `http` or `https` URL for OTLP: accepted with a warning, since this version has no OTLP exporter; an address of the Jaeger agent or of the collector's own ports (6831, 6832, 14250, 14268) is a fault |
+| `JAEGER_ENDPOINT` | an `http` or `https` URL for OTLP: sets `tracing.exporter = \"otlp\"`, `tracing.endpoint`, and `tracing.protocol` (`\"grpc\"` for port 4317); an address of the Jaeger agent or of the collector's own ports (6831, 6832, 14250, 14268) is a fault |
 
 Set to the empty string, they count as not set. An `NG_` name with a double underscore that sets no
 key is a fault.

@@ -180,6 +180,12 @@ section! {
         kind: MetricsKind = MetricsKind::Sharded;
         /// Series that can be registered; further ones are refused and counted.
         max_series: u64 = 10_000, whole(1, 1_000_000);
+        /// OTLP receiver that metrics are sent to, such as `http://localhost:4318`; "" sends none.
+        otlp_endpoint: String = String::new();
+        /// How they travel.
+        otlp_protocol: OtlpProtocol = OtlpProtocol::Http;
+        /// Milliseconds between two sendings.
+        otlp_interval_ms: u64 = 10_000, whole(100, 3_600_000);
     }
 }
 
@@ -190,12 +196,35 @@ section! {
         kind: TracingKind = TracingKind::Sampled;
         /// Share of operations that is sampled; 0 samples only what is forced or has a sampled parent.
         rate: f64 = 0.01, real(0.0, 1.0);
-        /// File that finished spans are appended to as JSON lines; "" counts them and drops them.
+        /// Samples a second that the rate is steered to, instead of `rate`; 0 leaves the rate fixed.
+        target_per_second: u64 = 0, whole(0, 10_000_000);
+        /// Samples a second at most, those of sampled parents excepted; 0 limits nothing.
+        limit_per_second: u64 = 0, whole(0, 10_000_000);
+        /// Rates of operations by name, such as `"http.*=0.1, create=0.001"`; the first that fits counts.
+        rules: String = String::new();
+        /// Where finished spans go.
+        exporter: SpanExporter = SpanExporter::File;
+        /// File that the exporters `file`, `otlp_file` and `chrome` write; "" counts spans and drops them.
         output: Option<PathBuf> = Some(PathBuf::from("ng-data/spans.jsonl"));
-        /// Spans in a slab, the unit that is handed to the writer.
-        slab_spans: u64 = 256, whole(1, 65_536);
-        /// Slabs besides the one of each lane; when all wait for the writer, spans are dropped and counted.
-        max_slabs: u64 = 32, whole(1, 4096);
+        /// Receiver of the exporter `otlp`; `/v1/traces` is added over HTTP if there is no path.
+        endpoint: String = "http://localhost:4318".to_owned();
+        /// How `otlp` travels.
+        protocol: OtlpProtocol = OtlpProtocol::Http;
+        /// Whether `otlp` is compressed with gzip.
+        gzip: bool = false;
+        /// Milliseconds that a request of `otlp` may take with its retries.
+        timeout_ms: u64 = 10_000, whole(10, 600_000);
+        /// Name of this service in what is sent.
+        service: String = "neurograph".to_owned();
+        /// Spans that each lane's ring holds; when it is full, spans are dropped and counted.
+        lane_spans: u64 = 2048, whole(1, 65_536);
+        /// Spans of `tracing` macros and promoted ones that may wait for the exporter; further ones are
+        /// dropped and counted.
+        queue_spans: u64 = 8192, whole(1, 1_000_000);
+        /// Spans that the exporter gets at a time.
+        batch_spans: u64 = 512, whole(1, 65_536);
+        /// Milliseconds that the end waits for the exporter.
+        shutdown_ms: u64 = 5000, whole(0, 600_000);
     }
 }
 
@@ -318,6 +347,29 @@ choices! {
         Sampled = "sampled",
         /// No spans.
         Off = "off",
+    }
+
+    /// Where finished spans go.
+    SpanExporter {
+        /// A span to a line of `output`, as JSON.
+        File = "file",
+        /// A batch to a line of `output`, as OTLP's file format has it.
+        OtlpFile = "otlp_file",
+        /// A picture in `output`, for Perfetto, speedscope or `chrome://tracing`.
+        Chrome = "chrome",
+        /// The receiver `endpoint`: Jaeger, a collector, or another that takes OTLP.
+        Otlp = "otlp",
+    }
+    featured {
+        "otlp" needs "otlp",
+    }
+
+    /// How OTLP travels.
+    OtlpProtocol {
+        /// HTTP with protobuf; receivers listen on port 4318.
+        Http = "http",
+        /// gRPC; receivers listen on port 4317.
+        Grpc = "grpc",
     }
 
     /// Whether events are recorded.

@@ -41,6 +41,7 @@ pub(super) enum Shape {
     Whole(Whole),
     Real(Real),
     Switch,
+    Text,
     /// A path; with `true`, the empty string stands for none.
     Path(bool),
     Choice(&'static [Name], &'static [Featured]),
@@ -122,6 +123,7 @@ impl fmt::Display for Shape {
                 write!(f, "a number from {} to {}", Scalar::Real(*min), Scalar::Real(*max))
             }
             Self::Switch => f.write_str("true or false"),
+            Self::Text => f.write_str("a text in quotes"),
             Self::Path(false) => f.write_str("a path in quotes"),
             Self::Path(true) => f.write_str("a path in quotes, or \"\" for none"),
             Self::Choice(names, featured) => {
@@ -144,7 +146,7 @@ impl Shape {
             Self::Real(_) => trimmed.parse().ok().map(Scalar::Real),
             Self::Switch => trimmed.parse().ok().map(Scalar::Switch),
             Self::Choice(..) => Some(Scalar::Text(trimmed.into())),
-            Self::Path(_) => None,
+            Self::Text | Self::Path(_) => None,
         };
         typed.unwrap_or(Scalar::Text(text.into()))
     }
@@ -228,6 +230,28 @@ impl Setting for bool {
 
     fn shape((): &()) -> Shape {
         Shape::Switch
+    }
+}
+
+impl Setting for String {
+    type Limits = ();
+
+    fn read(scalar: &Scalar<'_>, (): &()) -> Result<Self, Refused> {
+        match scalar {
+            Scalar::Text(text) if text.chars().any(char::is_control) => {
+                Err(Refused { because: Some("it has a control character".to_owned()), nearest: None })
+            }
+            Scalar::Text(text) => Ok(text.as_ref().to_owned()),
+            _ => Err(Refused::default()),
+        }
+    }
+
+    fn show(&self) -> Scalar<'_> {
+        Scalar::Text(self.as_str().into())
+    }
+
+    fn shape((): &()) -> Shape {
+        Shape::Text
     }
 }
 

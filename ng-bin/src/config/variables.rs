@@ -50,7 +50,14 @@ pub(super) fn read<'a>(
             }),
             // As for OpenTelemetry's variables, an empty value is as good as none.
             None if value.is_empty() => {}
-            None if name == jaeger::VARIABLE => jaeger::check(value, findings),
+            None if name == jaeger::VARIABLE => {
+                let sets = jaeger::read(value, findings);
+                seed.extend(sets.into_iter().filter_map(|(path, value)| {
+                    let field = Field::named(path)?;
+                    let place = Place::variable(name, &jaeger::without_secret(value));
+                    Some(Assignment { field, scalar: Scalar::Text(value.into()), place })
+                }));
+            }
             None => seed.extend(seed_assignment(name, value, findings)),
         }
     }

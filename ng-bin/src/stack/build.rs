@@ -4,7 +4,7 @@
 //! often can't be: where this fails, nothing was started.
 
 use std::sync::Arc;
-#[cfg(any(feature = "wal", feature = "guardian"))]
+#[cfg(any(feature = "wal", feature = "guardian", feature = "telemetry"))]
 use std::time::Duration;
 
 use ng_core::TokenStore;
@@ -25,7 +25,8 @@ use super::reclaim::Cleaner;
 use super::recover::Recovered;
 use super::{Stack, StackError, watch};
 use crate::config::{
-    BlackboxKind, GuardianKind, Loaded, MetricsKind, OnFailure, StackConfig, TracingKind, WalKind,
+    BlackboxKind, GuardianKind, Loaded, MetricsKind, OnFailure, SpanExporter, StackConfig, TracingKind,
+    WalKind,
 };
 
 /// A stack to be: a configuration, and a user's own sink for each layer that shall have one.
@@ -137,6 +138,10 @@ impl Builder {
         let crash_path = blackbox::crash_path(&events, &config)?;
         let admission = self.open_admission(&events, &store)?;
         let metrics = self.open_metrics();
+        #[cfg(not(feature = "otlp"))]
+        if !config.metrics.otlp_endpoint.is_empty() {
+            return Err(missing("otlp"));
+        }
         let sampler = self.open_sampler()?;
         let spans = self.open_spans()?;
         let clock = TickClock::start(TickClock::PERIOD).map_err(StackError::Clock)?;
@@ -168,7 +173,11 @@ impl Builder {
             let event = Event::rare(EventKind::REPLAYED, recovered.records, store.len());
             events.shared().record_rare(event, recovered.torn.as_deref().unwrap_or_default());
         }
+        #[cfg(feature = "otlp")]
+        let metric_pusher = open_pusher(&config, &metrics)?;
         let mut stack = Stack {
+            #[cfg(feature = "otlp")]
+            metric_pusher,
             store,
             clock,
             domain: config.engine.domain,
@@ -207,6 +216,7 @@ impl Builder {
         }
         if self.spans.is_none()
             && config.tracing.kind == TracingKind::Sampled
+            && config.tracing.exporter != SpanExporter::Otlp
             && let Some(parent) = config.tracing.output.as_deref().and_then(std::path::Path::parent)
         {
             preflight("tracing.output", parent)?;
@@ -411,9 +421,22 @@ fn open_registry(_config: &StackConfig) -> MetricChoice {
 }
 
 #[cfg(feature = "telemetry")]
+#[expect(clippy::cast_precision_loss, reason = "at most ten million")]
 fn open_gate(config: &StackConfig) -> Result<SamplerChoice, StackError> {
-    let sampler = ng_telemetry::Sampler::new(config.tracing.rate, None)
-        .map_err(|error| StackError::layer("tracing")(error.into()))?;
+    use ng_telemetry::sampling::{Adaptive, Rule};
+    let failed = StackError::layer("tracing");
+    let section = &config.tracing;
+    let some = |n: u64| (n > 0).then_some(n as f64);
+    let adaptive = some(section.target_per_second)
+        .map(|target_per_second| Adaptive { target_per_second, ..Adaptive::default() });
+    let sampler = ng_telemetry::Sampler::start(ng_telemetry::SamplerOptions {
+        rate: section.rate,
+        adaptive,
+        rules: Rule::parse_list(&section.rules).map_err(|error| failed(error.into()))?,
+        limit_per_second: some(section.limit_per_second),
+        seed: None,
+    })
+    .map_err(|error| failed(error.into()))?;
     Ok(SamplerChoice::Built(Arc::new(sampler)))
 }
 
@@ -424,25 +447,88 @@ fn open_gate(_config: &StackConfig) -> Result<SamplerChoice, StackError> {
 
 #[cfg(feature = "telemetry")]
 fn open_writer(config: &StackConfig) -> Result<SpanChoice, StackError> {
-    use ng_telemetry::spans::{Discard, JsonLines};
+    let section = &config.tracing;
     let failed = StackError::layer("tracing");
-    let mut options = match &config.tracing.output {
-        None => ng_telemetry::SpanOptions::new(Discard),
-        Some(path) => {
-            if let Some(parent) = path.parent() {
-                std::fs::create_dir_all(parent).map_err(|error| StackError::Path {
-                    key: "tracing.output",
-                    path: path.clone(),
-                    why: error.to_string(),
-                })?;
-            }
-            ng_telemetry::SpanOptions::new(JsonLines::open(path).map_err(|error| failed(error.into()))?)
-        }
-    };
-    options.slab_spans = size(config.tracing.slab_spans);
-    options.max_slabs = size(config.tracing.max_slabs);
+    let mut options = ng_telemetry::SpanOptions::new(ng_telemetry::spans::Discard);
+    options.exporter = exporter(config)?;
+    options.lane_spans = size(section.lane_spans);
+    options.queue_spans = size(section.queue_spans);
+    options.batch_spans = size(section.batch_spans);
+    options.shutdown = Duration::from_millis(section.shutdown_ms);
     let writer = ng_telemetry::SpanWriter::start(options).map_err(|error| failed(error.into()))?;
     Ok(SpanChoice::Built(Arc::new(writer)))
+}
+
+#[cfg(feature = "telemetry")]
+fn exporter(config: &StackConfig) -> Result<Box<dyn ng_telemetry::spans::Exporter>, StackError> {
+    use ng_telemetry::spans::{ChromeTrace, Discard, JsonLines, OtlpFile};
+    let section = &config.tracing;
+    let failed = StackError::layer("tracing");
+    if section.exporter == SpanExporter::Otlp {
+        return otlp_exporter(config);
+    }
+    let Some(path) = &section.output else { return Ok(Box::new(Discard)) };
+    if let Some(parent) = path.parent() {
+        std::fs::create_dir_all(parent).map_err(|error| StackError::Path {
+            key: "tracing.output",
+            path: path.clone(),
+            why: error.to_string(),
+        })?;
+    }
+    let made: Result<Box<dyn ng_telemetry::spans::Exporter>, _> = match section.exporter {
+        SpanExporter::OtlpFile => OtlpFile::open(path, &section.service).map(|made| Box::new(made) as _),
+        SpanExporter::Chrome => ChromeTrace::create(path).map(|made| Box::new(made) as _),
+        SpanExporter::File | SpanExporter::Otlp => JsonLines::open(path).map(|made| Box::new(made) as _),
+    };
+    made.map_err(|error| failed(error.into()))
+}
+
+#[cfg(feature = "otlp")]
+fn otlp_options(
+    config: &StackConfig,
+    endpoint: &str,
+    protocol: crate::config::OtlpProtocol,
+) -> ng_telemetry::otlp::OtlpOptions {
+    use ng_telemetry::otlp::Protocol;
+    let protocol = match protocol {
+        crate::config::OtlpProtocol::Http => Protocol::Http,
+        crate::config::OtlpProtocol::Grpc => Protocol::Grpc,
+    };
+    let mut options = ng_telemetry::otlp::OtlpOptions::new(endpoint, protocol);
+    options.gzip = config.tracing.gzip;
+    options.timeout = Duration::from_millis(config.tracing.timeout_ms);
+    options.service.clone_from(&config.tracing.service);
+    options
+}
+
+#[cfg(feature = "otlp")]
+fn otlp_exporter(config: &StackConfig) -> Result<Box<dyn ng_telemetry::spans::Exporter>, StackError> {
+    let options = otlp_options(config, &config.tracing.endpoint, config.tracing.protocol);
+    let made = ng_telemetry::otlp::OtlpSpans::new(&options);
+    Ok(Box::new(made.map_err(|error| StackError::layer("tracing")(error.into()))?))
+}
+
+#[cfg(all(feature = "telemetry", not(feature = "otlp")))]
+fn otlp_exporter(_config: &StackConfig) -> Result<Box<dyn ng_telemetry::spans::Exporter>, StackError> {
+    Err(missing("otlp"))
+}
+
+/// The thread that sends metrics, if they are to be sent.
+#[cfg(feature = "otlp")]
+fn open_pusher(
+    config: &StackConfig,
+    metrics: &MetricChoice,
+) -> Result<Option<ng_telemetry::otlp::MetricPusher>, StackError> {
+    let section = &config.metrics;
+    let MetricChoice::Built(registry) = metrics else { return Ok(None) };
+    if section.otlp_endpoint.is_empty() {
+        return Ok(None);
+    }
+    let options = otlp_options(config, &section.otlp_endpoint, section.otlp_protocol);
+    let interval = Duration::from_millis(section.otlp_interval_ms);
+    ng_telemetry::otlp::MetricPusher::start(Arc::clone(registry), options, interval)
+        .map(Some)
+        .map_err(|error| StackError::layer("metrics")(error.into()))
 }
 
 #[cfg(not(feature = "telemetry"))]
@@ -452,7 +538,13 @@ fn open_writer(_config: &StackConfig) -> Result<SpanChoice, StackError> {
 
 /// A configuration that was put together in code asks for a layer that isn't there; one that was
 /// read from a file was refused before.
-#[cfg(not(all(feature = "wal", feature = "guardian", feature = "telemetry", feature = "blackbox")))]
+#[cfg(not(all(
+    feature = "wal",
+    feature = "guardian",
+    feature = "telemetry",
+    feature = "otlp",
+    feature = "blackbox"
+)))]
 fn missing(feature: &'static str) -> StackError {
     StackError::Layer {
         layer: feature,

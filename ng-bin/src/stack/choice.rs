@@ -137,7 +137,7 @@ layer!(
     SpanLane,
     NoSpans,
     ng_telemetry::SpanWriter,
-    ng_telemetry::SpanSlab
+    ng_telemetry::SpanRing
 );
 layer!(
     "blackbox",

@@ -67,6 +67,10 @@ pub type StackLane = Lane<
 /// ```
 #[derive(Debug)]
 pub struct Stack {
+    // First, so that it sends its last while all layers can still be asked.
+    #[cfg(feature = "otlp")]
+    #[expect(dead_code, reason = "kept at work until the stack ends")]
+    metric_pusher: Option<ng_telemetry::otlp::MetricPusher>,
     store: Arc<TokenStore>,
     clock: TickClock,
     domain: u8,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ng_core::TokenStore;
 use ng_core::events::Tier;
-use ng_core::metrics::{MetricDesc, MetricSink, RegisterError};
+use ng_core::metrics::{MetricDesc, MetricSink, RegisterError, Scale};
 use ng_core::sampling::Reason;
 
 use super::choice::{AdmissionChoice, EventChoice, SamplerChoice, SpanChoice, WalChoice};
@@ -20,6 +20,9 @@ pub(super) fn register(
     events: &EventChoice,
 ) -> Result<(), RegisterError> {
     let watched = Arc::clone(store);
+    let build = MetricDesc::new("neurograph_build_info", "What runs: always 1, said by the labels.");
+    let build = build.label("version", env!("CARGO_PKG_VERSION"));
+    sink.gauge_from(&build, Box::new(|| 1.0))?;
     let live = MetricDesc::new("neurograph_tokens", "Tokens that live in the store.");
     sink.gauge_from(&live, Box::new(move || as_float(watched.len())))?;
     let watched = Arc::clone(store);
@@ -27,6 +30,7 @@ pub(super) fn register(
     sink.gauge_from(&reserved, Box::new(move || as_float(watched.reserved_bytes())))?;
     if !wal.is_off() {
         register_wal(sink, wal)?;
+        register_wal_derived(sink, wal)?;
     }
     if !admission.is_off() {
         register_admission(sink, admission)?;
@@ -36,6 +40,8 @@ pub(super) fn register(
     }
     if !spans.is_off() {
         register_spans(sink, spans)?;
+        #[cfg(feature = "telemetry")]
+        register_waiting(sink, spans)?;
     }
     if !events.is_off() {
         register_events(sink, events)?;
@@ -79,12 +85,22 @@ fn register_wal(sink: &dyn MetricSink, wal: &WalChoice) -> Result<(), RegisterEr
         counter "neurograph_wal_syncs_total", "Syncs acknowledged.", stats.syncs;
         counter "neurograph_wal_segments_total", "Segments begun.", stats.segments;
         counter "neurograph_wal_stalls_total", "Times that a lane found no free buffer.", stats.stalls;
-        counter "neurograph_wal_stalled_nanoseconds_total", "Time that lanes waited for a buffer.", stats.stalled_ns;
         counter "neurograph_wal_dropped_total", "Records that the policy let go.", stats.dropped;
         gauge "neurograph_wal_durable_lag_seconds", "Age of the oldest record that is not durable.", as_float(stats.lag_ns) / 1e9;
         gauge "neurograph_wal_poisoned", "1 once a write or a sync has failed.", f64::from(u8::from(stats.poisoned));
     });
     Ok(())
+}
+
+/// Time that lanes waited, in seconds; what else is a ratio of two counts.
+fn register_wal_derived(sink: &dyn MetricSink, wal: &WalChoice) -> Result<(), RegisterError> {
+    let watched = wal.clone();
+    let stalled =
+        MetricDesc::new("neurograph_wal_stalled_seconds_total", "Time that lanes waited for a buffer.");
+    sink.counter_from(
+        &stalled.unit("seconds", Scale::Nano),
+        Box::new(move || watched.shared().stats().stalled_ns),
+    )
 }
 
 fn register_admission(sink: &dyn MetricSink, admission: &AdmissionChoice) -> Result<(), RegisterError> {
@@ -103,6 +119,8 @@ fn register_admission(sink: &dyn MetricSink, admission: &AdmissionChoice) -> Res
 fn register_sampler(sink: &dyn MetricSink, sampler: &SamplerChoice) -> Result<(), RegisterError> {
     watch!(sink, sampler, stats => {
         counter "neurograph_sampled_failed_total", "Sampled operations that failed.", stats.failed;
+        counter "neurograph_sampling_operations_total", "Operations decided on, as far as lanes have told.", stats.operations;
+        counter "neurograph_sampling_limited_total", "Operations left unsampled by tracing.limit_per_second.", stats.limited;
         gauge "neurograph_sampling_rate", "The rate in force.", stats.rate;
     });
     for (i, reason) in Reason::ALL.into_iter().enumerate() {
@@ -125,6 +143,18 @@ fn register_spans(sink: &dyn MetricSink, spans: &SpanChoice) -> Result<(), Regis
     Ok(())
 }
 
+/// What only the workspace's own writer knows.
+#[cfg(feature = "telemetry")]
+fn register_waiting(sink: &dyn MetricSink, spans: &SpanChoice) -> Result<(), RegisterError> {
+    let SpanChoice::Built(writer) = spans else { return Ok(()) };
+    let watched = Arc::clone(writer);
+    let desc = MetricDesc::new(
+        "neurograph_spans_waiting",
+        "Spans of tracing macros and promoted ones that wait for the exporter.",
+    );
+    sink.gauge_from(&desc, Box::new(move || as_float(watched.waiting() as u64)))
+}
+
 fn register_events(sink: &dyn MetricSink, events: &EventChoice) -> Result<(), RegisterError> {
     watch!(sink, events, stats => {
         counter "neurograph_blackbox_dropped_total", "Events that found no ring.", stats.dropped;
@@ -132,6 +162,15 @@ fn register_events(sink: &dyn MetricSink, events: &EventChoice) -> Result<(), Re
     });
     for tier in Tier::ALL {
         let i = tier as usize;
+        let desc = MetricDesc::new(
+            "neurograph_blackbox_overwritten_total",
+            "Events that later ones of their tier have overwritten, by tier.",
+        );
+        let watched = events.clone();
+        sink.counter_from(
+            &desc.label("tier", tier.label()),
+            Box::new(move || watched.shared().stats().overwritten[i]),
+        )?;
         let desc = MetricDesc::new("neurograph_blackbox_events_total", "Events recorded, by tier.");
         let watched = events.clone();
         sink.counter_from(

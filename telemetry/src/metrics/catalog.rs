@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use ng_core::metrics::{MetricDesc, RegisterError};
+use ng_core::metrics::{MetricDesc, RegisterError, Scale};
 
 use super::text::{HISTOGRAM_SERIES, shown_labels};
 
@@ -15,18 +15,20 @@ pub(crate) enum Kind {
     Counter,
     Gauge,
     Histogram,
+    /// A gauge of 1 whose labels are what it says.
+    Info,
 }
 
 impl Kind {
-    /// As `# TYPE` calls it.
+    /// As `# TYPE` of the text format calls it, which has no name for an info.
     pub(crate) const fn label(self) -> &'static str {
-        ["counter", "gauge", "histogram"][self as usize]
+        ["counter", "gauge", "histogram", "gauge"][self as usize]
     }
 
     /// How many lines one of it takes in a scrape, and so how many series it counts for.
     const fn weight(self) -> usize {
         match self {
-            Self::Counter | Self::Gauge => 1,
+            Self::Counter | Self::Gauge | Self::Info => 1,
             Self::Histogram => HISTOGRAM_SERIES,
         }
     }
@@ -48,6 +50,8 @@ pub(crate) enum Source {
 pub(crate) struct Series {
     /// `a="b",c="d"`, escaped.
     pub(crate) labels: Arc<str>,
+    /// The same, as they were given.
+    pub(crate) pairs: Arc<[(String, String)]>,
     pub(crate) source: Source,
     /// The id that it was given, if ever.
     id: Option<u32>,
@@ -58,6 +62,8 @@ pub(crate) struct Series {
 pub(crate) struct Family {
     pub(crate) kind: Kind,
     pub(crate) help: Arc<str>,
+    pub(crate) unit: &'static str,
+    pub(crate) scale: Scale,
     /// By their labels in the alphabet's order: labels are a set, whatever order shows them.
     series: BTreeMap<Vec<(String, String)>, Series>,
 }
@@ -74,13 +80,15 @@ pub(crate) struct Listed {
     pub(crate) name: Arc<str>,
     pub(crate) kind: Kind,
     pub(crate) help: Arc<str>,
+    pub(crate) unit: &'static str,
+    pub(crate) scale: Scale,
     pub(crate) series: Vec<Series>,
 }
 
 /// The catalog.
 pub(crate) struct Catalog {
     families: BTreeMap<Arc<str>, Family>,
-    ids_given: [u32; 3],
+    ids_given: [u32; 4],
     used: usize,
     limit: usize,
 }
@@ -88,7 +96,7 @@ pub(crate) struct Catalog {
 impl Catalog {
     /// Empty, with room for `limit` series.
     pub(crate) fn new(limit: usize) -> Self {
-        Self { families: BTreeMap::new(), ids_given: [0; 3], used: 0, limit }
+        Self { families: BTreeMap::new(), ids_given: [0; 4], used: 0, limit }
     }
 
     /// Registers a metric that the registry keeps itself, and gives its id.
@@ -137,6 +145,8 @@ impl Catalog {
             name: Arc::clone(name),
             kind: family.kind,
             help: Arc::clone(&family.help),
+            unit: family.unit,
+            scale: family.scale,
             series: family.series().cloned().collect(),
         });
         listed.collect()
@@ -149,6 +159,7 @@ impl Catalog {
         source: impl FnOnce() -> Source,
     ) -> Result<&mut Series, RegisterError> {
         check_name(&desc.name)?;
+        check_unit(desc, kind)?;
         check_labels(desc, kind)?;
         self.check_kind(&desc.name, kind)?;
 
@@ -164,10 +175,13 @@ impl Catalog {
         let family = self.families.entry(desc.name.as_str().into()).or_insert_with(|| Family {
             kind,
             help: desc.help.as_str().into(),
+            unit: desc.unit,
+            scale: desc.scale,
             series: BTreeMap::new(),
         });
         Ok(family.series.entry(key).or_insert_with(|| Series {
             labels: shown_labels(&desc.labels).into(),
+            pairs: desc.labels.as_slice().into(),
             source: source(),
             id: None,
         }))
@@ -223,6 +237,18 @@ fn check_name(name: &str) -> Result<(), RegisterError> {
     if is_name(name, &[':']) { Ok(()) } else { Err(RegisterError::BadName(name.to_owned())) }
 }
 
+/// OpenMetrics 1.0.0: "If a unit is specified, it MUST be the suffix of the MetricFamily name".
+fn check_unit(desc: &MetricDesc, kind: Kind) -> Result<(), RegisterError> {
+    let family = if kind == Kind::Counter { without_total(&desc.name) } else { &desc.name };
+    let fits = desc.unit.is_empty() || family.strip_suffix(desc.unit).is_some_and(|name| name.ends_with('_'));
+    if fits { Ok(()) } else { Err(RegisterError::BadUnit { name: desc.name.clone(), unit: desc.unit }) }
+}
+
+/// A counter's name as OpenMetrics calls the family.
+pub(crate) fn without_total(name: &str) -> &str {
+    name.strip_suffix("_total").unwrap_or(name)
+}
+
 fn check_labels(desc: &MetricDesc, kind: Kind) -> Result<(), RegisterError> {
     for (at, (label, _)) in desc.labels.iter().enumerate() {
         let why = if !is_name(label, &[]) {
@@ -264,6 +290,19 @@ mod tests {
         catalog.own(&MetricDesc::new("y_sum", ""), Kind::Gauge).unwrap();
         let error = catalog.own(&MetricDesc::new("y", ""), Kind::Histogram).unwrap_err();
         assert!(matches!(error, RegisterError::OtherType { existing: "gauge", asked: "histogram", .. }));
+    }
+
+    #[test]
+    fn a_unit_that_the_name_does_not_end_with_is_refused() {
+        let mut catalog = Catalog::new(1_000);
+        let desc = |name| MetricDesc::new(name, "").unit("seconds", Scale::Nano);
+        for bad in ["x", "seconds_total", "xseconds_total", "x_seconds_y_total"] {
+            let error = catalog.own(&desc(bad), Kind::Counter).unwrap_err();
+            assert_eq!(error, RegisterError::BadUnit { name: bad.into(), unit: "seconds" });
+        }
+        catalog.own(&desc("x_seconds_total"), Kind::Counter).unwrap();
+        catalog.own(&desc("y_seconds"), Kind::Histogram).unwrap();
+        catalog.own(&desc("y_seconds_total"), Kind::Gauge).unwrap_err();
     }
 
     #[test]

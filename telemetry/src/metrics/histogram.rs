@@ -4,8 +4,11 @@
 //! The scheme is HdrHistogram's (Gil Tene, 2012): values below 32 have a bucket each; above, the
 //! four bits that follow the leading one choose the bucket within the octave.
 
-use ng_core::metrics::HistogramSnapshot;
+use std::sync::OnceLock;
 
+use ng_core::metrics::{Exemplar, HistogramSnapshot};
+
+use super::exemplars::{ExemplarCells, keep_newest};
 use crate::owned::OwnedCell;
 
 /// Bits that choose the bucket within an octave.
@@ -43,12 +46,22 @@ pub(crate) const fn upper_bound(bucket: usize) -> u64 {
 pub(crate) struct HistogramCells {
     buckets: [OwnedCell; BUCKETS],
     sum: OwnedCell,
+    exemplars: OnceLock<Box<ExemplarCells>>,
 }
 
 impl HistogramCells {
     /// Nothing observed yet. 8 KiB.
     pub(crate) fn new() -> Self {
-        Self { buckets: std::array::from_fn(|_| OwnedCell::new()), sum: OwnedCell::new() }
+        Self {
+            buckets: std::array::from_fn(|_| OwnedCell::new()),
+            sum: OwnedCell::new(),
+            exemplars: OnceLock::new(),
+        }
+    }
+
+    /// Keeps an exemplar. Only the owner may call it; the first call allocates.
+    pub(crate) fn exemplar(&self, exemplar: &Exemplar) {
+        self.exemplars.get_or_init(|| Box::new(ExemplarCells::new())).put(exemplar);
     }
 
     /// Counts `value`, `times` over. Only the owner may call it.
@@ -64,11 +77,12 @@ impl HistogramCells {
 pub(crate) struct HistogramTotals {
     buckets: Box<[u64]>,
     sum: u64,
+    exemplars: Vec<Exemplar>,
 }
 
 impl Default for HistogramTotals {
     fn default() -> Self {
-        Self { buckets: vec![0; BUCKETS].into(), sum: 0 }
+        Self { buckets: vec![0; BUCKETS].into(), sum: 0, exemplars: Vec::new() }
     }
 }
 
@@ -79,6 +93,19 @@ impl HistogramTotals {
             *total = total.wrapping_add(cell.get());
         }
         self.sum = self.sum.wrapping_add(cells.sum.get());
+        if let Some(exemplars) = cells.exemplars.get() {
+            exemplars.merge_into(&mut self.exemplars);
+        }
+    }
+
+    /// The latest exemplar of each shown bucket, by value.
+    pub(crate) fn exemplars(&self) -> Vec<Exemplar> {
+        let mut newest = Vec::with_capacity(self.exemplars.len());
+        for &exemplar in &self.exemplars {
+            keep_newest(&mut newest, exemplar);
+        }
+        newest.sort_unstable_by_key(|exemplar| exemplar.value);
+        newest
     }
 
     /// As the contract shows it. The count is the buckets' sum, so the two always agree; the sum

@@ -11,15 +11,28 @@
 //! | `histogram` | which bucket a value falls into |
 //! | `chunks` | cells that grow without moving |
 //! | `catalog` | which names and labels there are |
-//! | `text` | how they are shown |
+//! | `family` | label sets that are bound as they come up, with a cap |
+//! | `exemplars` | which spans show what values were about |
+//! | `snapshot` | everything as of one moment |
+//! | `text`, `open_metrics` | how it is shown |
+//! | `exposition` | which of them a scraper gets |
 
 mod catalog;
 mod chunks;
+mod exemplars;
+pub mod exposition;
+mod family;
 mod histogram;
+mod open_metrics;
 mod registry;
 mod shard;
+pub(crate) mod snapshot;
 mod text;
 
+#[cfg(feature = "otlp")]
+pub(crate) use catalog::Kind;
+pub use exposition::Exposition;
+pub use family::{Family, MAX_VALUE_BYTES, OVERFLOW};
 pub use histogram::RELATIVE_ERROR;
 pub use registry::{MAX_SERIES, Registry, RegistryOptions};
 pub use shard::MetricShard;

@@ -9,10 +9,13 @@ use ng_core::metrics::{
 };
 
 use super::{
-    catalog::{Catalog, Kind, Source},
+    catalog::{Catalog, Kind, Listed, Source},
     chunks::Chunks,
+    exposition::Scrapes,
+    open_metrics,
     shard::{Lanes, MetricShard},
-    text::{HISTOGRAM_SERIES, write_count, write_head, write_histogram, write_level},
+    snapshot::{FamilySnapshot, SeriesSnapshot, SeriesValue},
+    text::{self, HISTOGRAM_SERIES},
 };
 use crate::sync::{Mutex, lock};
 
@@ -59,6 +62,7 @@ pub struct Registry {
     gauges: Chunks<atomic::AtomicU64>,
     gauges_given: atomic::AtomicU32,
     refused: Arc<atomic::AtomicU64>,
+    scrapes: Arc<Scrapes>,
 }
 
 impl Registry {
@@ -84,6 +88,7 @@ impl Registry {
             gauges: Chunks::with_room_for(room),
             gauges_given: atomic::AtomicU32::new(0),
             refused,
+            scrapes: Arc::default(),
         }
     }
 
@@ -102,6 +107,67 @@ impl Registry {
             self.refused.fetch_add(1, atomic::Ordering::Relaxed);
         }
         registered
+    }
+
+    /// Registers an info: a gauge of 1 whose labels are what it says. The name gets `_info` if it
+    /// doesn't end with it; the same description again changes nothing.
+    ///
+    /// # Errors
+    /// See [`RegisterError`].
+    pub fn info(&self, desc: &MetricDesc) -> Result<(), RegisterError> {
+        let mut desc = desc.clone();
+        if !desc.name.ends_with("_info") {
+            desc.name.push_str("_info");
+        }
+        self.register(|catalog| catalog.ask(&desc, Kind::Info, &Source::Level(Arc::new(|| 1.0))))
+    }
+
+    /// Registers a counter that counts against no cap, for what the registry says of itself.
+    pub(super) fn count_of_own(&self, desc: &MetricDesc, read: Arc<dyn Fn() -> u64 + Send + Sync>) {
+        let asked = lock(&self.catalog).ask_uncounted(desc, Kind::Counter, &Source::Count(read));
+        debug_assert!(asked.is_ok(), "{}: {asked:?}", desc.name);
+    }
+
+    /// Registers a gauge as [`Self::count_of_own`] does a counter.
+    pub(super) fn level_of_own(&self, desc: &MetricDesc, read: Arc<dyn Fn() -> f64 + Send + Sync>) {
+        let asked = lock(&self.catalog).ask_uncounted(desc, Kind::Gauge, &Source::Level(read));
+        debug_assert!(asked.is_ok(), "{}: {asked:?}", desc.name);
+    }
+
+    /// How the registry's own scrapes went.
+    pub(super) fn scrapes(&self) -> &Arc<Scrapes> {
+        &self.scrapes
+    }
+
+    /// Everything, as of one moment.
+    pub(crate) fn snapshot(&self) -> Vec<FamilySnapshot> {
+        let families = lock(&self.catalog).list();
+        let totals = self.lanes.totals();
+        let read = |family: Listed| {
+            let value = |source: &Source| match (source, family.kind) {
+                (Source::Owned(id), Kind::Counter) => SeriesValue::Count(totals.counter(*id)),
+                (Source::Owned(id), Kind::Histogram) => {
+                    SeriesValue::Histogram(totals.histogram(*id), totals.exemplars(*id))
+                }
+                (Source::Owned(id), Kind::Gauge | Kind::Info) => SeriesValue::Level(self.level(*id)),
+                (Source::Count(read), _) => SeriesValue::Count(read()),
+                (Source::Level(read), _) => SeriesValue::Level(read()),
+            };
+            let series = family.series.iter().map(|series| SeriesSnapshot {
+                shown: Arc::clone(&series.labels),
+                labels: Arc::clone(&series.pairs),
+                value: value(&series.source),
+            });
+            FamilySnapshot {
+                series: series.collect(),
+                name: family.name,
+                kind: family.kind,
+                help: family.help,
+                unit: family.unit,
+                scale: family.scale,
+            }
+        };
+        families.into_iter().map(read).collect()
     }
 
     fn level(&self, id: u32) -> f64 {
@@ -173,23 +239,11 @@ impl MetricSink for Registry {
     }
 
     fn render(&self, out: &mut String) {
-        let families = lock(&self.catalog).list();
-        let totals = self.lanes.totals();
-        for family in &families {
-            let name = &*family.name;
-            write_head(out, name, family.kind.label(), &family.help);
-            for series in &family.series {
-                let labels = &*series.labels;
-                match (&series.source, family.kind) {
-                    (Source::Owned(id), Kind::Counter) => write_count(out, name, labels, totals.counter(*id)),
-                    (Source::Owned(id), Kind::Gauge) => write_level(out, name, labels, self.level(*id)),
-                    (Source::Owned(id), Kind::Histogram) => {
-                        write_histogram(out, name, labels, &totals.histogram(*id));
-                    }
-                    (Source::Count(read), _) => write_count(out, name, labels, read()),
-                    (Source::Level(read), _) => write_level(out, name, labels, read()),
-                }
-            }
-        }
+        text::write(out, &self.snapshot());
+    }
+
+    fn render_open_metrics(&self, out: &mut String) -> bool {
+        open_metrics::write(out, &self.snapshot());
+        true
     }
 }

@@ -7,7 +7,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use ng_core::metrics::{CounterId, HistogramId, HistogramSnapshot, MetricLane};
+use ng_core::metrics::{CounterId, Exemplar, HistogramId, HistogramSnapshot, MetricLane};
 
 use super::{
     chunks::Chunks,
@@ -42,6 +42,12 @@ impl Totals {
     /// A counter's total.
     pub(crate) fn counter(&self, id: u32) -> u64 {
         self.counters.get(id as usize).copied().unwrap_or(0)
+    }
+
+    /// A histogram's exemplars, by value.
+    pub(crate) fn exemplars(&self, id: u32) -> Vec<Exemplar> {
+        let totals = self.histograms.get(id as usize).and_then(Option::as_ref);
+        totals.map(HistogramTotals::exemplars).unwrap_or_default()
     }
 
     /// A histogram's total.
@@ -212,6 +218,13 @@ impl MetricLane for MetricShard {
         match self.shard.histogram(histogram.0 as usize) {
             Some(cells) => cells.observe(value, times),
             None => self.observe_new(histogram, value, times),
+        }
+    }
+
+    /// A histogram that this lane has not observed yet has no exemplars.
+    fn exemplar(&mut self, histogram: HistogramId, exemplar: &Exemplar) {
+        if let Some(cells) = self.shard.histogram(histogram.0 as usize) {
+            cells.exemplar(exemplar);
         }
     }
 }

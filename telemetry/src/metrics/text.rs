@@ -5,7 +5,12 @@
 
 use std::fmt::Write;
 
-use ng_core::metrics::HistogramSnapshot;
+use ng_core::metrics::{HistogramSnapshot, Scale};
+
+use super::{
+    catalog::Kind,
+    snapshot::{FamilySnapshot, SeriesValue},
+};
 
 /// How many buckets a histogram shows below `+Inf`: `le="2ᵏ − 1"` for k from 0 to 40 (in
 /// nanoseconds, up to 18 minutes). They are the same for each histogram at any time, as rates over
@@ -42,55 +47,94 @@ pub(crate) fn write_head(out: &mut String, name: &str, kind: &str, help: &str) {
     line(out, format_args!("# TYPE {name} {kind}"));
 }
 
-/// A counter's line.
-pub(crate) fn write_count(out: &mut String, name: &str, labels: &str, value: u64) {
-    if labels.is_empty() {
-        line(out, format_args!("{name} {value}"));
-    } else {
-        line(out, format_args!("{name}{{{labels}}} {value}"));
+/// All of a scrape.
+pub(crate) fn write(out: &mut String, families: &[FamilySnapshot]) {
+    for family in families {
+        write_head(out, &family.name, family.kind.label(), &family.help);
+        for series in &family.series {
+            let labels = &*series.shown;
+            match &series.value {
+                SeriesValue::Count(n) => write_value(out, &family.name, labels, &scaled(*n, family.scale)),
+                SeriesValue::Level(level) => write_value(out, &family.name, labels, &number(*level)),
+                SeriesValue::Histogram(value, _) => {
+                    write_histogram(out, &family.name, labels, value, family.scale);
+                }
+            }
+        }
     }
+    debug_assert!(families.iter().all(|f| f.kind != Kind::Info || f.name.ends_with("_info")));
 }
 
-/// A gauge's line.
-pub(crate) fn write_level(out: &mut String, name: &str, labels: &str, value: f64) {
-    let value = if value == f64::INFINITY {
+/// A count as it is shown: whole unless a step is a part of the unit.
+pub(crate) fn scaled(n: u64, scale: Scale) -> String {
+    if scale == Scale::One {
+        return n.to_string();
+    }
+    #[expect(clippy::cast_precision_loss, reason = "a sample is a float to whoever reads it")]
+    let value = n as f64 / scale.steps();
+    number(value)
+}
+
+/// A float as Prometheus reads it.
+pub(crate) fn number(value: f64) -> String {
+    if value == f64::INFINITY {
         "+Inf".to_owned()
     } else if value == f64::NEG_INFINITY {
         "-Inf".to_owned()
     } else {
         value.to_string()
-    };
-    if labels.is_empty() {
-        line(out, format_args!("{name} {value}"));
-    } else {
-        line(out, format_args!("{name}{{{labels}}} {value}"));
     }
+}
+
+/// The greatest value of the `k`-th shown bucket, in steps.
+pub(crate) const fn shown_bound(k: usize) -> u64 {
+    (1 << k) - 1
+}
+
+/// A sample's line.
+pub(crate) fn write_value(out: &mut String, name: &str, labels: &str, value: &str) {
+    out.push_str(name);
+    if !labels.is_empty() {
+        out.push('{');
+        out.push_str(labels);
+        out.push('}');
+    }
+    out.push(' ');
+    out.push_str(value);
+    out.push('\n');
+}
+
+/// Cumulative counts of the shown buckets, without `+Inf`.
+pub(crate) fn cumulative(value: &HistogramSnapshot) -> [u64; HISTOGRAM_BOUNDS] {
+    let mut buckets = value.buckets.iter().peekable();
+    let mut sum = 0_u64;
+    std::array::from_fn(|k| {
+        while let Some((_, n)) = buckets.next_if(|(upper, _)| *upper <= shown_bound(k)) {
+            sum = sum.wrapping_add(*n);
+        }
+        sum
+    })
 }
 
 /// A histogram's lines.
-pub(crate) fn write_histogram(out: &mut String, name: &str, labels: &str, value: &HistogramSnapshot) {
+fn write_histogram(out: &mut String, name: &str, labels: &str, value: &HistogramSnapshot, scale: Scale) {
     let comma = if labels.is_empty() { "" } else { "," };
-    let mut buckets = value.buckets.iter().peekable();
-    let mut cumulative = 0_u64;
-    for k in 0..HISTOGRAM_BOUNDS {
-        let bound = (1_u64 << k) - 1;
-        while let Some((_, n)) = buckets.next_if(|(upper, _)| *upper <= bound) {
-            cumulative = cumulative.wrapping_add(*n);
-        }
-        line(out, format_args!("{name}_bucket{{{labels}{comma}le=\"{bound}\"}} {cumulative}"));
+    for (k, n) in cumulative(value).into_iter().enumerate() {
+        let bound = scaled(shown_bound(k), scale);
+        line(out, format_args!("{name}_bucket{{{labels}{comma}le=\"{bound}\"}} {n}"));
     }
     line(out, format_args!("{name}_bucket{{{labels}{comma}le=\"+Inf\"}} {}", value.count));
     let (open, close) = if labels.is_empty() { ("", "") } else { ("{", "}") };
-    line(out, format_args!("{name}_sum{open}{labels}{close} {}", value.sum));
+    line(out, format_args!("{name}_sum{open}{labels}{close} {}", scaled(value.sum, scale)));
     line(out, format_args!("{name}_count{open}{labels}{close} {}", value.count));
 }
 
-fn line(out: &mut String, text: std::fmt::Arguments<'_>) {
+pub(crate) fn line(out: &mut String, text: std::fmt::Arguments<'_>) {
     // Writing to a String has no way to fail.
     let _ = writeln!(out, "{text}");
 }
 
-fn escape(out: &mut String, text: &str, quoted: bool) {
+pub(crate) fn escape(out: &mut String, text: &str, quoted: bool) {
     for c in text.chars() {
         match c {
             '\\' => out.push_str("\\\\"),
@@ -109,9 +153,16 @@ mod tests {
     fn levels_are_written_as_prometheus_reads_them() {
         let mut out = String::new();
         for value in [1.5, -2.0, f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
-            write_level(&mut out, "x", "", value);
+            write_value(&mut out, "x", "", &number(value));
         }
         assert_eq!(out, "x 1.5\nx -2\nx NaN\nx +Inf\nx -Inf\n");
+    }
+
+    #[test]
+    fn counted_steps_are_shown_in_their_unit() {
+        assert_eq!(scaled(1_500_000_000, Scale::Nano), "1.5");
+        assert_eq!(scaled(1_023, Scale::Nano), "0.000001023");
+        assert_eq!(scaled(u64::MAX, Scale::One), "18446744073709551615");
     }
 
     #[test]

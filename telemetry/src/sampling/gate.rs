@@ -1,17 +1,16 @@
-//! The lane of sampling: a countdown to the next sampled operation.
-//!
-//! **Geometric skips.** With the rate p, the number of operations passed over before a sampled one
-//! is ⌊ln U / ln(1 − p)⌋ for U uniform in (0, 1] (Devroye, *Non-Uniform Random Variate
-//! Generation*, 1986, X.2). That is the same distribution as tossing a coin for each operation, at
-//! the cost of one draw for each *sampled* one. The distribution has no memory, so when the rate
-//! changes the rest of a countdown is thrown away and drawn anew, and both rates stay exact.
+//! The lane of sampling: decisions on operations without a context, by a countdown, and on those
+//! with one.
 
 use std::sync::Arc;
 
+use ng_core::clock::precise_unix_ns;
 use ng_core::sampling::{Decision, Outcome, Priority, Reason, SamplerLane, SpanContext};
-use rand::{Rng, RngExt, rngs::SmallRng};
+use rand::{RngExt, rngs::SmallRng};
 
-use super::sampler::{Shared, Tally};
+use super::{
+    countdown::Countdown,
+    sampler::{Shared, Tally},
+};
 
 /// How much more often than usual a [`Priority::High`] operation is sampled.
 const HIGH: f64 = 10.0;
@@ -21,72 +20,53 @@ const LOW: f64 = 0.1;
 /// One thread's side of sampling: [`Sampler::open_lane`](super::Sampler::open_lane) makes it.
 #[derive(Debug)]
 pub struct Gate {
-    /// Operations to pass over before the next sampled one; [`u64::MAX`] at the rate 0.
-    countdown: u64,
-    /// The bits of the rate that the countdown was drawn with.
-    drawn_with: u64,
-    /// 1 / ln(1 − rate): −0 at the rate 1, −∞ at 0.
-    scale: f64,
+    countdown: Countdown,
     random: SmallRng,
     tally: Arc<Tally>,
     shared: Arc<Shared>,
 }
 
 impl Gate {
-    pub(super) fn new(shared: Arc<Shared>, tally: Arc<Tally>, random: SmallRng) -> Self {
-        let mut gate = Self { countdown: 0, drawn_with: 0, scale: 0.0, random, tally, shared };
-        gate.follow_rate();
-        gate
+    pub(super) fn new(shared: Arc<Shared>, mut random: SmallRng) -> Self {
+        let mut countdown = Countdown::NEVER;
+        countdown.follow(shared.rate.bits(), &mut random);
+        Self { countdown, random, tally: shared.tally(), shared }
     }
 
     #[cold]
     #[inline(never)]
     fn follow_rate(&mut self) {
-        self.drawn_with = self.shared.rate.bits();
-        self.scale = (-self.rate()).ln_1p().recip();
-        self.countdown = self.draw();
+        let passed = self.countdown.follow(self.shared.rate.bits(), &mut self.random);
+        self.tally.passed(passed);
     }
 
-    fn rate(&self) -> f64 {
-        f64::from_bits(self.drawn_with)
-    }
-
-    /// A countdown at the rate drawn with.
-    fn draw(&mut self) -> u64 {
-        if self.scale.is_infinite() {
-            return u64::MAX;
-        }
-        #[expect(clippy::cast_precision_loss, reason = "53 bits fit")]
-        let uniform = ((self.random.next_u64() >> 11) + 1) as f64 * 2.0_f64.powi(-53);
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "both factors are at most 0; the cast rounds down and saturates"
-        )]
-        let skip = (uniform.ln() * self.scale) as u64;
-        skip
-    }
-
-    /// The countdown ends within the next `operations`.
+    /// The countdown ends within the next operations.
     #[cold]
     #[inline(never)]
     fn end_countdown(&mut self) -> Option<u64> {
-        let passed = self.countdown;
-        self.countdown = self.draw();
-        if self.scale.is_infinite() {
-            return None;
-        }
+        let (before, in_all) = self.countdown.end(&mut self.random)?;
+        self.tally.passed(in_all + 1);
         self.tally.sampled(Reason::Rate);
-        Some(passed)
+        Some(before)
     }
 
     /// One operation at a probability of its own.
     fn by_lot(&mut self, probability: f64, reason: Reason) -> Decision {
         let sampled = self.random.random::<f64>() < probability;
+        self.wished(sampled, reason, probability)
+    }
+
+    /// One that somebody wishes: within the limit.
+    fn wished(&self, sampled: bool, reason: Reason, probability: f64) -> Decision {
+        if sampled && !self.shared.limiter.admit(precise_unix_ns()) {
+            self.tally.limited();
+            return self.decided(false, reason, probability);
+        }
         self.decided(sampled, reason, probability)
     }
 
     fn decided(&self, sampled: bool, reason: Reason, probability: f64) -> Decision {
+        self.tally.passed(1);
         if sampled {
             self.tally.sampled(reason);
         }
@@ -97,24 +77,23 @@ impl Gate {
 impl SamplerLane for Gate {
     #[inline(always)]
     fn gate(&mut self, operations: u64) -> Option<u64> {
-        if self.shared.rate.bits() != self.drawn_with {
+        if self.shared.rate.bits() != self.countdown.rate_bits() {
             self.follow_rate();
         }
-        if operations <= self.countdown {
-            self.countdown -= operations;
-            None
-        } else {
-            self.end_countdown()
-        }
+        if self.countdown.pass(operations) { None } else { self.end_countdown() }
     }
 
-    /// Whoever insists is sampled; else the parent decides; else the caller's own rate (taken into
+    /// Nothing is sampled while sampling is switched off. Whoever insists is sampled, within the
+    /// limit; else the parent decides; else the caller's own rate (taken into
     /// 0–1; NaN counts as none given); else the priority changes the rate; else the countdown
     /// decides, as in [`Self::gate`]. A decision that was not left to chance has the probability 1
     /// if it is sampled, and 0 if it isn't.
     fn decide(&mut self, context: &SpanContext) -> Decision {
+        if self.shared.is_off() {
+            return self.decided(false, Reason::Off, 0.0);
+        }
         if context.forced {
-            return self.decided(true, Reason::Forced, 1.0);
+            return self.wished(true, Reason::Forced, 1.0);
         }
         if let Some(parent) = context.parent {
             return self.decided(parent.sampled, Reason::Parent, f64::from(u8::from(parent.sampled)));
@@ -127,7 +106,7 @@ impl SamplerLane for Gate {
             Priority::Low => self.by_lot(self.probability() * LOW, Reason::Priority),
             Priority::Normal => {
                 let sampled = self.gate(1).is_some();
-                Decision { sampled, reason: Reason::Rate, probability: self.rate() }
+                Decision { sampled, reason: Reason::Rate, probability: self.countdown.rate() }
             }
         }
     }
@@ -145,6 +124,7 @@ impl SamplerLane for Gate {
 
 impl Drop for Gate {
     fn drop(&mut self) {
+        self.tally.passed(self.countdown.passed());
         self.shared.roster.leave(&self.tally);
     }
 }
@@ -250,6 +230,18 @@ mod tests {
             count += sampled(&mut gate, 10, 5);
         }
         assert_share(count, rounds * 10, 0.2, "half at 0.1 and half at 0.3");
+    }
+
+    #[test]
+    fn operations_are_counted_to_the_last_once_the_lane_ends() {
+        let sampler = Sampler::new(0.01, Some(4)).unwrap();
+        let mut gate = sampler.open_lane();
+        sampled(&mut gate, 96_000, 64);
+        assert!(sampler.set_rate(0.3));
+        sampled(&mut gate, 96_000, 3);
+        assert!(sampler.stats().operations <= 192_000);
+        drop(gate);
+        assert_eq!(sampler.stats().operations, 192_000);
     }
 
     #[test]

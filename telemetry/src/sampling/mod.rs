@@ -6,11 +6,23 @@
 //!
 //! | file | idea |
 //! |---|---|
-//! | `sampler` | the shared side: the rate, and the counts by reason |
+//! | `countdown` | the draw |
+//! | `sampler` | the shared side: the rates in force, and the counts by reason |
 //! | `gate` | the lane: the countdown, and decisions on operations with a context |
+//! | `rules` | operations with a rate of their own |
+//! | `controller` | a target of samples a second, met by a thread of its own |
+//! | `limiter` | how many wishes a second are granted |
 
+mod controller;
+pub(crate) mod countdown;
 mod gate;
+mod limiter;
+mod rules;
 mod sampler;
 
+pub use controller::Adaptive;
 pub use gate::Gate;
-pub use sampler::{RateError, Sampler};
+pub(crate) use limiter::Limiter;
+pub use rules::{Rule, RuleAction, RuleError};
+pub use sampler::{MAX_OPERATIONS, RateError, Sampler, SamplerError, SamplerOptions};
+pub(crate) use sampler::{Operation, Shared, Tally};

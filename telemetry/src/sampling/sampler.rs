@@ -1,14 +1,19 @@
-//! The shared side of sampling: one rate, and the counts of all lanes.
+//! The shared side of sampling: the rates in force, and the counts of all lanes.
 
 use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+    Arc, Mutex, OnceLock, PoisonError,
+    atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
 use ng_core::sampling::{Reason, SamplerLane, SamplerStats, SpanSampler};
 use rand::{SeedableRng, rngs::SmallRng};
 
-use super::gate::Gate;
+use super::{
+    controller::{Adaptive, Average, Controller},
+    gate::Gate,
+    limiter::Limiter,
+    rules::{Rule, RuleAction, RuleError},
+};
 use crate::{
     owned::OwnedCell,
     roster::{Fold, Roster},
@@ -27,32 +32,92 @@ fn checked(rate: f64) -> Result<f64, RateError> {
     if (0.0..=1.0).contains(&rate) { Ok(rate) } else { Err(RateError { rate }) }
 }
 
+/// Names of operations that can have a rate of their own; further ones share one.
+pub const MAX_OPERATIONS: usize = 1_024;
+
+/// How a [`Sampler`] is made.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct SamplerOptions {
+    /// The share of operations that is sampled, 0–1, until it is changed; not looked at with
+    /// `adaptive`.
+    pub rate: f64,
+    /// Lets a target set the rate.
+    pub adaptive: Option<Adaptive>,
+    /// Rules for operations by name; the first that fits counts.
+    pub rules: Vec<Rule>,
+    /// Sampled operations a second at most, by the rate (held by lowering it, within a second) and
+    /// by wishes (forced, priority, a rate of the caller's own; held at once). Counts as at least 1.
+    /// Those of a sampled parent are not limited: traces would come apart.
+    pub limit_per_second: Option<f64>,
+    /// Makes each run draw the same; from the system's randomness otherwise.
+    pub seed: Option<u64>,
+}
+
+/// Why a [`Sampler`] could not be made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SamplerError {
+    /// See [`RateError`].
+    #[error(transparent)]
+    Rate(#[from] RateError),
+    /// See [`RuleError`].
+    #[error(transparent)]
+    Rule(#[from] RuleError),
+    /// No thread was to be had.
+    #[error("the operating system gives no thread for adaptive sampling: check its thread limit")]
+    Thread(#[source] std::io::Error),
+}
+
 /// What one lane counts.
 #[derive(Debug)]
-pub(super) struct Tally {
+pub(crate) struct Tally {
     by_reason: [OwnedCell; Reason::ALL.len()],
     failed: OwnedCell,
+    operations: OwnedCell,
+    limited: OwnedCell,
 }
 
 impl Tally {
-    /// Counts a sampled operation. Only the owner may call it.
+    fn new() -> Self {
+        Self {
+            by_reason: std::array::from_fn(|_| OwnedCell::new()),
+            failed: OwnedCell::new(),
+            operations: OwnedCell::new(),
+            limited: OwnedCell::new(),
+        }
+    }
+
+    /// Counts a sampled operation. Only the owner may call it, as the following ones.
     #[inline]
-    pub(super) fn sampled(&self, reason: Reason) {
+    pub(crate) fn sampled(&self, reason: Reason) {
         self.by_reason[reason as usize].add(1);
     }
 
-    /// Counts a failed one. Only the owner may call it.
+    /// Counts a failed one.
     #[inline]
-    pub(super) fn failed(&self) {
+    pub(crate) fn failed(&self) {
         self.failed.add(1);
+    }
+
+    /// Counts operations decided on.
+    #[inline]
+    pub(crate) fn passed(&self, operations: u64) {
+        self.operations.add(operations);
+    }
+
+    /// Counts one that the limit left unsampled.
+    pub(crate) fn limited(&self) {
+        self.limited.add(1);
     }
 }
 
 /// What all lanes counted.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Tallies {
+pub(crate) struct Tallies {
     by_reason: [u64; Reason::ALL.len()],
     failed: u64,
+    operations: u64,
+    limited: u64,
 }
 
 impl Fold for Tally {
@@ -63,6 +128,8 @@ impl Fold for Tally {
             *total += cell.get();
         }
         totals.failed += self.failed.get();
+        totals.operations += self.operations.get();
+        totals.limited += self.limited.get();
     }
 }
 
@@ -70,24 +137,174 @@ impl Fold for Tally {
 /// at each operation, and nothing that is written often may lie beside it.
 #[derive(Debug)]
 #[repr(align(128))]
-pub(super) struct Rate(AtomicU64);
+pub(crate) struct Rate(AtomicU64);
 
 impl Rate {
+    fn new(rate: f64) -> Self {
+        Self(AtomicU64::new(rate.to_bits()))
+    }
+
     /// The rate's bits: what a lane compares.
     #[inline(always)]
-    pub(super) fn bits(&self) -> u64 {
+    pub(crate) fn bits(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
+    }
+
+    fn set(&self, rate: f64) {
+        self.0.store(rate.to_bits(), Ordering::Relaxed);
+    }
+}
+
+/// An operation by its name.
+#[derive(Debug)]
+pub(crate) struct Operation {
+    name: Box<str>,
+    action: Option<RuleAction>,
+    /// In force.
+    pub(crate) rate: Rate,
+    /// Told by lanes.
+    pub(crate) operations: AtomicU64,
+    average: Mutex<Average>,
+}
+
+impl Operation {
+    /// Why it is sampled when its countdown says so.
+    pub(crate) const fn reason(&self) -> Reason {
+        if self.action.is_some() { Reason::Rule } else { Reason::Rate }
     }
 }
 
 /// See [`Rate`].
 #[derive(Debug)]
-pub(super) struct Shared {
-    pub(super) rate: Rate,
-    pub(super) roster: Roster<Tally>,
+pub(crate) struct Shared {
+    /// In force for operations without a name or a rule.
+    pub(crate) rate: Rate,
+    /// Moves with each change of any rate, and of what lanes have to know besides.
+    version: Rate,
+    /// What was asked for.
+    wanted: AtomicU64,
+    off: AtomicBool,
+    adaptive: Option<Adaptive>,
+    limit: Option<f64>,
+    rules: Vec<Rule>,
+    operations: Mutex<Vec<&'static Operation>>,
+    others: OnceLock<&'static Operation>,
+    average: Mutex<Average>,
+    pub(super) limiter: Limiter,
+    pub(crate) roster: Roster<Tally>,
 }
 
-/// The sampler of a stack: one rate for all lanes, changed at any time.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Shared {
+    /// Whether sampling is switched off.
+    #[inline]
+    pub(crate) fn is_off(&self) -> bool {
+        self.off.load(Ordering::Relaxed)
+    }
+
+    /// Changes whenever a lane should look at its rates again.
+    #[inline(always)]
+    pub(crate) fn version(&self) -> u64 {
+        self.version.bits()
+    }
+
+    /// Has lanes look again.
+    pub(crate) fn bump(&self) {
+        self.version.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A new lane's tally.
+    pub(crate) fn tally(&self) -> Arc<Tally> {
+        self.roster.enter(Tally::new())
+    }
+
+    /// The operation of this name; beyond [`MAX_OPERATIONS`], the one that all others share.
+    pub(crate) fn operation(&self, name: &str) -> &'static Operation {
+        let mut known = lock(&self.operations);
+        if let Some(operation) = known.iter().find(|operation| *operation.name == *name) {
+            return operation;
+        }
+        let make = |name: &str, action| -> &'static Operation {
+            let rate = Rate::new(self.rate_of(action, None));
+            // Kept for good: lanes hold it without counting references. There are at most
+            // MAX_OPERATIONS and one.
+            Box::leak(Box::new(Operation {
+                name: name.into(),
+                action,
+                rate,
+                operations: AtomicU64::new(0),
+                average: Mutex::default(),
+            }))
+        };
+        if known.len() >= MAX_OPERATIONS {
+            return self.others.get_or_init(|| make("_others", None));
+        }
+        let action = self.rules.iter().find(|rule| rule.fits(name)).map(|rule| rule.action);
+        let operation = make(name, action);
+        known.push(operation);
+        operation
+    }
+
+    /// The rate that holds for an action, at so many operations a second if that is known.
+    fn rate_of(&self, action: Option<RuleAction>, per_second: Option<f64>) -> f64 {
+        if self.is_off() {
+            return 0.0;
+        }
+        let rate = match (action, self.adaptive) {
+            (Some(RuleAction::Rate(rate)), _) => rate,
+            (Some(RuleAction::Adaptive(adaptive)), _) | (None, Some(adaptive)) => {
+                adaptive.rate_for(per_second.unwrap_or(0.0))
+            }
+            (None, None) => f64::from_bits(self.wanted.load(Ordering::Relaxed)),
+        };
+        match (self.limit, per_second) {
+            (Some(limit), Some(per_second)) if per_second > 0.0 => rate.min(limit.max(1.0) / per_second),
+            _ => rate,
+        }
+    }
+
+    /// Sets every rate anew.
+    fn refresh(&self, per_second: impl Fn(&Mutex<Average>, u64) -> Option<f64>) {
+        let totals = self.roster.totals();
+        let operations = lock(&self.operations).clone();
+        let others = self.others.get().copied();
+        let named: u64 = operations.iter().chain(&others).map(|o| o.operations.load(Ordering::Relaxed)).sum();
+        let mut changed = false;
+        let mut set = |cell: &Rate, rate: f64| {
+            let old = f64::from_bits(cell.bits());
+            // A rate that hardly moves is left alone: lanes would draw anew for nothing.
+            let same = (old == 0.0) == (rate == 0.0) && (rate - old).abs() <= 0.02 * old;
+            if !same {
+                cell.set(rate);
+                changed = true;
+            }
+        };
+        let unnamed = per_second(&self.average, totals.operations.saturating_sub(named));
+        set(&self.rate, self.rate_of(None, unnamed));
+        for operation in operations.into_iter().chain(others) {
+            let seen = per_second(&operation.average, operation.operations.load(Ordering::Relaxed));
+            set(&operation.rate, self.rate_of(operation.action, seen));
+        }
+        if changed {
+            self.bump();
+        }
+    }
+
+    /// The controller's round, `seconds` after the last.
+    pub(super) fn control(&self, seconds: f64) {
+        self.refresh(|average, count| Some(lock(average).update(count, seconds)));
+    }
+
+    fn needs_controller(&self) -> bool {
+        let by_rule = |rule: &Rule| matches!(rule.action, RuleAction::Adaptive(_));
+        self.adaptive.is_some() || self.limit.is_some() || self.rules.iter().any(by_rule)
+    }
+}
+
+/// The sampler of a stack: its rates hold for all lanes, and can change at any time.
 ///
 /// ```
 /// use ng_core::sampling::{SamplerLane, SpanSampler};
@@ -102,13 +319,15 @@ pub(super) struct Shared {
 ///     sampled += 1;
 /// }
 /// assert_eq!(sampler.stats().by_reason[0], sampled);
-/// # Ok::<(), ng_telemetry::RateError>(())
+/// # Ok::<(), ng_telemetry::SamplerError>(())
 /// ```
 #[derive(Debug)]
 pub struct Sampler {
     shared: Arc<Shared>,
     seed: Option<u64>,
     opened: AtomicU64,
+    #[expect(dead_code, reason = "kept at work until the sampler ends")]
+    controller: Option<Controller>,
 }
 
 impl Sampler {
@@ -116,35 +335,96 @@ impl Sampler {
     /// one, from the system's randomness.
     ///
     /// # Errors
-    /// [`RateError`] if the rate is not in 0–1.
-    pub fn new(rate: f64, seed: Option<u64>) -> Result<Self, RateError> {
-        let rate = Rate(AtomicU64::new(checked(rate)?.to_bits()));
-        let shared = Arc::new(Shared { rate, roster: Roster::new() });
-        Ok(Self { shared, seed, opened: AtomicU64::new(0) })
+    /// [`SamplerError::Rate`] if the rate is not in 0–1.
+    pub fn new(rate: f64, seed: Option<u64>) -> Result<Self, SamplerError> {
+        Self::start(SamplerOptions { rate, seed, ..SamplerOptions::default() })
+    }
+
+    /// A sampler with rules, a target or a limit: the latter two by a thread, `ng-sampling`.
+    ///
+    /// # Errors
+    /// See [`SamplerError`].
+    pub fn start(options: SamplerOptions) -> Result<Self, SamplerError> {
+        let SamplerOptions { rate, adaptive, rules, limit_per_second, seed } = options;
+        let wanted = checked(rate)?;
+        if let Some(adaptive) = adaptive {
+            checked(adaptive.floor)?;
+            checked(adaptive.ceiling)?;
+        }
+        rules.iter().try_for_each(Rule::check)?;
+        let shared = Arc::new(Shared {
+            rate: Rate::new(adaptive.map_or(wanted, |adaptive| adaptive.rate_for(0.0))),
+            version: Rate(AtomicU64::new(1)),
+            wanted: AtomicU64::new(wanted.to_bits()),
+            off: AtomicBool::new(false),
+            adaptive,
+            limit: limit_per_second,
+            rules,
+            operations: Mutex::default(),
+            others: OnceLock::new(),
+            average: Mutex::default(),
+            limiter: Limiter::new(limit_per_second),
+            roster: Roster::new(),
+        });
+        let controller = shared.needs_controller().then(|| Controller::start(Arc::clone(&shared)));
+        let controller = controller.transpose().map_err(SamplerError::Thread)?;
+        Ok(Self { shared, seed, opened: AtomicU64::new(0), controller })
     }
 
     /// A new lane, as its own type, so that its calls can be inlined.
     #[must_use]
     pub fn open_lane(&self) -> Gate {
-        let number = self.opened.fetch_add(1, Ordering::Relaxed);
-        let random = match self.seed {
-            Some(seed) => SmallRng::seed_from_u64(seed.wrapping_add(number)),
-            None => rand::make_rng(),
-        };
-        let tally = self
-            .shared
-            .roster
-            .enter(Tally { by_reason: std::array::from_fn(|_| OwnedCell::new()), failed: OwnedCell::new() });
-        Gate::new(Arc::clone(&self.shared), tally, random)
+        Gate::new(Arc::clone(&self.shared), self.random())
     }
 
-    /// Changes the rate; each lane follows with its next operation.
+    /// The generator of the next lane.
+    pub(crate) fn random(&self) -> SmallRng {
+        let number = self.opened.fetch_add(1, Ordering::Relaxed);
+        match self.seed {
+            Some(seed) => SmallRng::seed_from_u64(seed.wrapping_add(number)),
+            None => rand::make_rng(),
+        }
+    }
+
+    pub(crate) const fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// Changes the rate of operations without a rule; each lane follows with its next operation.
+    /// While a target sets the rate, this one waits until there is none.
     ///
     /// # Errors
     /// [`RateError`] if the rate is not in 0–1; the old one stays in force.
     pub fn try_set_rate(&self, rate: f64) -> Result<(), RateError> {
-        self.shared.rate.0.store(checked(rate)?.to_bits(), Ordering::Relaxed);
+        self.shared.wanted.store(checked(rate)?.to_bits(), Ordering::Relaxed);
+        if self.shared.adaptive.is_none() && !self.shared.is_off() {
+            self.shared.rate.set(rate);
+        }
+        self.refresh_named();
         Ok(())
+    }
+
+    /// The kill switch: with `false` nothing is sampled any more, forced or not, until `true`.
+    pub fn set_enabled(&self, enabled: bool) {
+        self.shared.off.store(!enabled, Ordering::Relaxed);
+        self.shared.rate.set(self.shared.rate_of(None, None));
+        self.refresh_named();
+    }
+
+    fn refresh_named(&self) {
+        let shared = &self.shared;
+        for operation in lock(&shared.operations).iter().chain(shared.others.get()) {
+            operation.rate.set(shared.rate_of(operation.action, None));
+        }
+        shared.bump();
+    }
+
+    /// The rates in force of operations that came up by name.
+    #[must_use]
+    pub fn operation_rates(&self) -> Vec<(String, f64)> {
+        let operations = lock(&self.shared.operations);
+        let rate = |o: &&'static Operation| (o.name.to_string(), f64::from_bits(o.rate.bits()));
+        operations.iter().map(rate).collect()
     }
 }
 
@@ -162,8 +442,8 @@ impl SpanSampler for Sampler {
     }
 
     fn stats(&self) -> SamplerStats {
-        let Tallies { by_reason, failed } = self.shared.roster.totals();
-        SamplerStats { rate: self.rate(), by_reason, failed }
+        let Tallies { by_reason, failed, operations, limited } = self.shared.roster.totals();
+        SamplerStats { rate: self.rate(), by_reason, failed, operations, limited }
     }
 }
 
@@ -193,5 +473,89 @@ mod tests {
         let [first, second] = draws(7);
         assert_ne!(first, second);
         assert_eq!(draws(7), [first, second]);
+    }
+
+    #[test]
+    fn the_kill_switch_stops_everything_and_gives_it_back() {
+        let rules = vec![Rule::rate("a", 1.0)];
+        let sampler =
+            Sampler::start(SamplerOptions { rate: 1.0, rules, ..SamplerOptions::default() }).unwrap();
+        let mut gate = sampler.open_lane();
+        let named = sampler.shared().operation("a");
+        let forced = ng_core::sampling::SpanContext { forced: true, ..Default::default() };
+        assert!(gate.gate(1).is_some() && gate.decide(&forced).sampled);
+        sampler.set_enabled(false);
+        assert!(gate.gate(1_000).is_none());
+        let decision = gate.decide(&forced);
+        assert_eq!((decision.sampled, decision.reason), (false, Reason::Off));
+        assert_eq!(named.rate.bits(), 0.0_f64.to_bits());
+        assert!(sampler.set_rate(0.5));
+        assert!(gate.gate(1_000).is_none(), "a new rate does not switch it on");
+        sampler.set_enabled(true);
+        assert!(gate.gate(1_000).is_some());
+        assert_eq!(f64::from_bits(named.rate.bits()), 1.0);
+    }
+
+    #[test]
+    fn names_have_the_first_rule_that_fits_and_are_capped() {
+        let rules = vec![Rule::rate("http.*", 0.25), Rule::rate("http.get", 0.75)];
+        let sampler =
+            Sampler::start(SamplerOptions { rate: 0.5, rules, ..SamplerOptions::default() }).unwrap();
+        let rate = |name: &str| f64::from_bits(sampler.shared().operation(name).rate.bits());
+        assert_eq!((rate("http.get"), rate("other")), (0.25, 0.5));
+        for n in 0..2 * MAX_OPERATIONS {
+            rate(&n.to_string());
+        }
+        assert_eq!(sampler.operation_rates().len(), MAX_OPERATIONS);
+        assert!(sampler.set_rate(0.125));
+        assert_eq!((rate("http.get"), rate("other"), rate("new")), (0.25, 0.125, 0.125));
+    }
+
+    /// Many lanes' worth of operations at a steady pace, for the controller to watch.
+    fn run(gate: &mut Gate, per_millisecond: u64, seconds: f64) -> u64 {
+        let began = std::time::Instant::now();
+        let (mut sampled, mut millis) = (0, 0);
+        while began.elapsed().as_secs_f64() < seconds {
+            while millis < began.elapsed().as_millis() {
+                millis += 1;
+                let mut left = per_millisecond;
+                while let Some(index) = gate.gate(left) {
+                    left -= index + 1;
+                    sampled += 1;
+                }
+            }
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        sampled
+    }
+
+    #[test]
+    fn a_target_is_met_whatever_the_load_and_a_change_of_load_is_followed() {
+        let adaptive = Some(Adaptive { target_per_second: 200.0, ..Adaptive::default() });
+        let sampler = Sampler::start(SamplerOptions { adaptive, ..SamplerOptions::default() }).unwrap();
+        let mut gate = sampler.open_lane();
+        for per_millisecond in [1_000, 20] {
+            run(&mut gate, per_millisecond, 1.5);
+            let sampled = run(&mut gate, per_millisecond, 1.0);
+            assert!((80..500).contains(&sampled), "{sampled} a second at {per_millisecond} a millisecond");
+        }
+    }
+
+    #[test]
+    fn a_limit_holds_the_rate_down_and_wishes_at_once() {
+        let sampler = Sampler::start(SamplerOptions {
+            rate: 1.0,
+            limit_per_second: Some(100.0),
+            ..SamplerOptions::default()
+        })
+        .unwrap();
+        let mut gate = sampler.open_lane();
+        let forced = ng_core::sampling::SpanContext { forced: true, ..Default::default() };
+        let let_in = (0..10_000).filter(|_| gate.decide(&forced).sampled).count();
+        assert!((100..1_000).contains(&let_in), "{let_in}");
+        assert_eq!(sampler.stats().limited, 10_000 - let_in as u64);
+        run(&mut gate, 100, 1.5);
+        let sampled = run(&mut gate, 100, 1.0);
+        assert!((20..400).contains(&sampled), "{sampled} of 100,000 in a second");
     }
 }

@@ -1,26 +1,21 @@
-//! Where slabs change hands: full ones wait for the export thread, empty ones for a lane.
+//! What the export thread waits for: the time to collect, a ring that fills up, a flush, the end;
+//! and what reaches it without a lane: rings of ended lanes, and spans that came one by one.
 //!
-//! The number of slabs is bounded (the spare ones, and one to each lane), and so are both queues.
-//! The lock is held for a few instructions, and touched once in a slab: no lane waits for an
-//! exporter at work.
+//! All of it is bounded. The lock is held for a few instructions; a lane takes it when its ring is
+//! half full and when it ends, never for a span.
 
 use std::{
     collections::VecDeque,
-    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-use super::exporter::SpanRecord;
-
-/// Spans on their way.
-pub(super) type Slab = Vec<SpanRecord>;
+use super::{lane::Shelf, record::SpanRecord};
 
 /// What the export thread is to do next.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(super) enum Job {
-    /// Write this one out.
-    Full(Slab),
-    /// Collect the partial slabs of all lanes.
+    /// Collect the spans of all lanes.
     Collect,
     /// Collect all, then say that flush `ticket` is done.
     Flush {
@@ -31,6 +26,10 @@ pub(super) enum Job {
     Stop,
 }
 
+/// The most rings of ended lanes that wait: threads may come and go faster than an exporter that is
+/// stuck.
+const ENDED_LANES: usize = 64;
+
 /// The depot.
 #[derive(Debug)]
 pub(super) struct Depot {
@@ -39,14 +38,15 @@ pub(super) struct Depot {
     wake: Condvar,
     /// A flush is done, or the thread has ended.
     done: Condvar,
-    spare_slabs: usize,
+    /// The most single spans.
+    room: usize,
 }
 
 #[derive(Debug)]
 struct State {
-    full: VecDeque<Slab>,
-    empty: Vec<Slab>,
-    sleeping: bool,
+    singles: VecDeque<Box<SpanRecord>>,
+    ended_lanes: Vec<Arc<Shelf>>,
+    urgent: bool,
     flush_asked: u64,
     flush_done: u64,
     stop: bool,
@@ -54,13 +54,13 @@ struct State {
 }
 
 impl Depot {
-    /// A depot with `spare_slabs` empty slabs of `slab_spans` each.
-    pub(super) fn new(spare_slabs: usize, slab_spans: usize) -> Self {
+    /// A depot for at most so many single spans.
+    pub(super) fn new(room: usize) -> Self {
         Self {
             state: Mutex::new(State {
-                full: VecDeque::with_capacity(spare_slabs),
-                empty: (0..spare_slabs).map(|_| Slab::with_capacity(slab_spans)).collect(),
-                sleeping: false,
+                singles: VecDeque::new(),
+                ended_lanes: Vec::new(),
+                urgent: false,
                 flush_asked: 0,
                 flush_done: 0,
                 stop: false,
@@ -68,7 +68,7 @@ impl Depot {
             }),
             wake: Condvar::new(),
             done: Condvar::new(),
-            spare_slabs,
+            room,
         }
     }
 
@@ -76,75 +76,71 @@ impl Depot {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn put_full(&self, state: &mut State, slab: Slab) {
-        state.full.push_back(slab);
-        // Notifying is a system call even if nobody waits.
-        if std::mem::take(&mut state.sleeping) {
+    /// A lane's side: there is much to collect.
+    pub(super) fn wake(&self) {
+        self.hurry(self.lock());
+    }
+
+    fn hurry(&self, mut state: MutexGuard<'_, State>) {
+        // Notifying is a system call even if nobody waits; once is enough.
+        if !std::mem::replace(&mut state.urgent, true) {
+            drop(state);
             self.wake.notify_one();
         }
     }
 
-    /// A lane's side: gives the full slab away for an empty one. `false`, and nothing changes, if
-    /// there is none.
-    pub(super) fn exchange(&self, full: &mut Slab) -> bool {
+    /// A span without a lane. The span back if there is no room or the thread has ended.
+    pub(super) fn submit(&self, span: Box<SpanRecord>) -> Result<(), Box<SpanRecord>> {
         let mut state = self.lock();
-        let Some(empty) = state.empty.pop() else { return false };
-        let full = std::mem::replace(full, empty);
-        self.put_full(&mut state, full);
-        true
+        if state.ended || state.singles.len() >= self.room {
+            return Err(span);
+        }
+        state.singles.push_back(span);
+        if state.singles.len() == self.room / 2 {
+            self.hurry(state);
+        }
+        Ok(())
     }
 
-    /// An ended lane's side: gives its slab away, whatever is in it. The slab back, if the thread
-    /// has ended and can't take it.
-    pub(super) fn give(&self, slab: Slab) -> Result<(), Slab> {
+    /// An ended lane's side: leaves its ring; `false` if too many wait already, or nobody will take
+    /// it.
+    pub(super) fn give(&self, shelf: &Arc<Shelf>) -> bool {
         let mut state = self.lock();
-        if state.ended {
-            return Err(slab);
+        let fits = !state.ended && state.ended_lanes.len() < ENDED_LANES;
+        if fits {
+            state.ended_lanes.push(Arc::clone(shelf));
         }
-        self.put_full(&mut state, slab);
-        Ok(())
+        fits
     }
 
     /// The thread's side: waits until there is something to do, until `collect_at` at most.
     pub(super) fn next(&self, collect_at: Instant) -> Job {
         let mut state = self.lock();
         loop {
-            let left = collect_at.saturating_duration_since(Instant::now());
-            // Flushes and collections come before full slabs: under load there is always a full one.
             if state.flush_asked > state.flush_done {
                 return Job::Flush { ticket: state.flush_asked };
             }
-            if state.stop && state.full.is_empty() {
+            if state.stop {
                 return Job::Stop;
             }
-            if left.is_zero() {
+            let left = collect_at.saturating_duration_since(Instant::now());
+            if std::mem::take(&mut state.urgent) || left.is_zero() {
                 return Job::Collect;
             }
-            if let Some(slab) = state.full.pop_front() {
-                return Job::Full(slab);
-            }
-            state.sleeping = true;
             state = self.wake.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
-            state.sleeping = false;
         }
     }
 
-    /// The thread's side: how many full slabs wait.
-    pub(super) fn waiting(&self) -> usize {
-        self.lock().full.len()
-    }
-
-    /// The thread's side: the next full slab, without waiting.
-    pub(super) fn take_full(&self) -> Option<Slab> {
-        self.lock().full.pop_front()
-    }
-
-    /// The thread's side: an emptied slab, for a lane. Those of ended lanes are too many.
-    pub(super) fn put_empty(&self, slab: Slab) {
+    /// The thread's side: what came without a lane, and the rings of lanes that ended.
+    pub(super) fn take(&self) -> (VecDeque<Box<SpanRecord>>, Vec<Arc<Shelf>>) {
         let mut state = self.lock();
-        if state.empty.len() < self.spare_slabs {
-            state.empty.push(slab);
-        }
+        state.urgent = false;
+        (std::mem::take(&mut state.singles), std::mem::take(&mut state.ended_lanes))
+    }
+
+    /// How many single spans wait.
+    pub(super) fn waiting(&self) -> usize {
+        self.lock().singles.len()
     }
 
     /// The thread's side: flush `ticket` and those before it are done.
@@ -153,17 +149,20 @@ impl Depot {
         self.done.notify_all();
     }
 
-    /// The thread's side: it ends, unless a slab came in at the last moment.
-    pub(super) fn end(&self) -> Result<(), Slab> {
+    /// The thread's side: it ends, unless something came in at the last moment.
+    pub(super) fn end(&self) -> bool {
         let mut state = self.lock();
-        if let Some(slab) = state.full.pop_front() {
-            return Err(slab);
+        if !state.singles.is_empty() || !state.ended_lanes.is_empty() {
+            return false;
         }
         state.ended = true;
-        // No lane is to find an empty slab that nobody will ever write out.
-        state.empty.clear();
         self.done.notify_all();
-        Ok(())
+        true
+    }
+
+    /// Whether the thread has ended.
+    pub(super) fn has_ended(&self) -> bool {
+        self.lock().ended
     }
 
     /// The shared side: has everything written out that was accepted before; `false` if the time

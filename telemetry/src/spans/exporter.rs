@@ -6,18 +6,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use ng_core::spans::{FinishedSpan, SpanId, TraceId};
-
-/// A finished span with the ids that it has in the export.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct SpanRecord {
-    /// Its trace.
-    pub trace: TraceId,
-    /// The span itself.
-    pub id: SpanId,
-    /// What the lane said of it; its `trace` may be `None`, the one above is in force.
-    pub span: FinishedSpan,
-}
+use super::record::SpanRecord;
 
 /// Why spans could not be written out. They are dropped and counted.
 #[derive(Debug, thiserror::Error)]
@@ -66,6 +55,14 @@ pub trait Exporter: Send {
     /// # Errors
     /// [`ExportError`]; nothing more is counted as dropped.
     fn flush(&mut self) -> Result<(), ExportError> {
+        Ok(())
+    }
+
+    /// The last call: writes what a file must end with.
+    ///
+    /// # Errors
+    /// [`ExportError`]; nothing more is counted as dropped.
+    fn close(&mut self) -> Result<(), ExportError> {
         Ok(())
     }
 }

@@ -1,5 +1,8 @@
 //! The shared side of spans, and the thread that writes them out.
 //!
+//! The thread empties the lanes' rings at an interval, each millisecond while much is sampled, and
+//! when a ring is half full; it hands spans to the exporter in batches.
+//!
 //! The thread outlives a failed or panicking exporter: the spans of that call are dropped and
 //! counted, the error is kept, and the next call is made as if nothing had happened.
 
@@ -9,7 +12,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread::JoinHandle,
     time::{Duration, Instant},
@@ -18,20 +21,24 @@ use std::{
 use ng_core::spans::{SpanLane, SpanSink, SpanStats};
 
 use super::{
-    depot::{Depot, Job, Slab},
+    depot::{Depot, Job},
     exporter::{ExportError, Exporter},
-    slab::{Shelf, SpanSlab},
+    lane::{Shelf, SpanRing},
+    record::SpanRecord,
 };
 use crate::roster::Roster;
 
 /// How a [`SpanWriter`] is made.
 pub struct SpanOptions {
-    /// Spans in a slab, at least 1; 256 by default (96 KiB). Each lane has one slab.
-    pub slab_spans: usize,
-    /// Slabs besides those of the lanes, at least 1; 32 by default (3 MiB). When all of them wait
-    /// for the exporter, spans are dropped.
-    pub max_slabs: usize,
-    /// How often partial slabs are collected, 1 ms to 1 hour (what lies outside is taken as the
+    /// Spans that a lane's ring holds, at least 1; 2,048 by default (256 KiB for spans with two
+    /// attributes). When it is full, spans are dropped.
+    pub lane_spans: usize,
+    /// Spans without a lane (those of `tracing` macros, promoted ones) that may wait for the
+    /// exporter, at least 1; 8,192 by default.
+    pub queue_spans: usize,
+    /// Spans that the exporter gets at a time at most, at least 1; 512 by default.
+    pub batch_spans: usize,
+    /// How often rings are emptied, 1 ms to 1 hour (what lies outside is taken as the
     /// nearer of the two); 200 ms by default.
     pub interval: Duration,
     /// How long dropping the writer may take at most; 5 s by default. What the exporter has not
@@ -46,8 +53,9 @@ impl SpanOptions {
     #[must_use]
     pub fn new(exporter: impl Exporter + 'static) -> Self {
         Self {
-            slab_spans: 256,
-            max_slabs: 32,
+            lane_spans: 2_048,
+            queue_spans: 8_192,
+            batch_spans: 512,
             interval: Duration::from_millis(200),
             shutdown: Duration::from_secs(5),
             exporter: Box::new(exporter),
@@ -58,8 +66,9 @@ impl SpanOptions {
 impl std::fmt::Debug for SpanOptions {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("SpanOptions")
-            .field("slab_spans", &self.slab_spans)
-            .field("max_slabs", &self.max_slabs)
+            .field("lane_spans", &self.lane_spans)
+            .field("queue_spans", &self.queue_spans)
+            .field("batch_spans", &self.batch_spans)
             .field("interval", &self.interval)
             .field("shutdown", &self.shutdown)
             .finish_non_exhaustive()
@@ -86,6 +95,11 @@ pub enum StartError {
 pub(super) struct Shared {
     pub(super) depot: Depot,
     pub(super) lanes: Roster<Shelf>,
+    /// The thread takes no more.
+    pub(super) closed: AtomicBool,
+    /// Spans that came without a lane, and those of them that found no room.
+    submitted: AtomicU64,
+    refused: AtomicU64,
     exported: AtomicU64,
     /// Spans whose export failed.
     failed: AtomicU64,
@@ -110,7 +124,7 @@ pub(super) struct Shared {
 #[derive(Debug)]
 pub struct SpanWriter {
     shared: Arc<Shared>,
-    slab_spans: usize,
+    lane_spans: usize,
     shutdown: Duration,
     thread: Option<JoinHandle<()>>,
 }
@@ -121,33 +135,54 @@ impl SpanWriter {
     /// # Errors
     /// [`StartError`] if an option is 0 or there is no thread.
     pub fn start(options: SpanOptions) -> Result<Self, StartError> {
-        let SpanOptions { slab_spans, max_slabs, interval, shutdown, exporter } = options;
-        for (option, value) in [("slab_spans", slab_spans), ("max_slabs", max_slabs)] {
+        let SpanOptions { lane_spans, queue_spans, batch_spans, interval, shutdown, exporter } = options;
+        let sizes = [("lane_spans", lane_spans), ("queue_spans", queue_spans), ("batch_spans", batch_spans)];
+        for (option, value) in sizes {
             if value == 0 {
                 return Err(StartError::Zero { option });
             }
         }
         let shared = Arc::new(Shared {
-            depot: Depot::new(max_slabs, slab_spans),
+            depot: Depot::new(queue_spans),
             lanes: Roster::new(),
+            closed: AtomicBool::new(false),
+            submitted: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
             exported: AtomicU64::new(0),
             failed: AtomicU64::new(0),
             last_error: Mutex::new(None),
         });
         let interval = interval.clamp(Duration::from_millis(1), Duration::from_secs(3_600));
-        let export = Export { shared: Arc::clone(&shared), exporter, spare: Slab::with_capacity(slab_spans) };
+        let export = Export {
+            shared: Arc::clone(&shared),
+            exporter,
+            batch: Vec::with_capacity(batch_spans.min(4_096)),
+            batch_spans,
+        };
         let thread = std::thread::Builder::new()
             .name("ng-spans".to_owned())
             .spawn(move || export.run(interval))
             .map_err(StartError::Thread)?;
-        Ok(Self { shared, slab_spans, shutdown, thread: Some(thread) })
+        Ok(Self { shared, lane_spans, shutdown, thread: Some(thread) })
     }
 
     /// A new lane, as its own type, so that its calls can be inlined.
     #[must_use]
-    pub fn open_lane(&self) -> SpanSlab {
-        let shelf = self.shared.lanes.enter(Shelf::new(self.slab_spans));
-        SpanSlab::new(shelf, Arc::clone(&self.shared))
+    pub fn open_lane(&self) -> SpanRing {
+        let shelf = self.shared.lanes.enter(Shelf::new(self.lane_spans));
+        SpanRing::new(shelf, Arc::clone(&self.shared))
+    }
+
+    /// A way for spans that have no lane.
+    #[must_use]
+    pub fn intake(&self) -> SpanIntake {
+        SpanIntake(Arc::clone(&self.shared))
+    }
+
+    /// Spans without a lane that wait for the exporter.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.shared.depot.waiting()
     }
 
     /// Why spans could not be exported, the last time that it happened; `None` if it never did.
@@ -171,8 +206,17 @@ impl SpanSink for SpanWriter {
         // more seem to have come out than went in.
         let exported = self.shared.exported.load(Ordering::Acquire);
         let failed = self.shared.failed.load(Ordering::Acquire);
+        let refused = self.shared.refused.load(Ordering::Acquire);
+        let ended = self.shared.depot.has_ended();
         let counted = self.shared.lanes.totals();
-        SpanStats { recorded: counted.recorded, exported, dropped: counted.dropped + failed }
+        let submitted = self.shared.submitted.load(Ordering::Acquire);
+        // Once the thread has ended, nobody takes what is still in a ring.
+        let left = if ended { counted.recorded - counted.dropped - counted.taken } else { 0 };
+        SpanStats {
+            recorded: counted.recorded + submitted,
+            exported,
+            dropped: counted.dropped + failed + refused + left,
+        }
     }
 }
 
@@ -187,27 +231,47 @@ impl Drop for SpanWriter {
     }
 }
 
+/// A way for spans that have no lane: those of `tracing` macros, which begin and end on different
+/// threads, and those that were promoted. Clones lead to the same writer.
+#[derive(Debug, Clone)]
+pub struct SpanIntake(Arc<Shared>);
+
+impl SpanIntake {
+    /// Hands a span over; `false` if it was dropped, which is counted.
+    pub fn submit(&self, span: Box<SpanRecord>) -> bool {
+        self.0.submitted.fetch_add(1, Ordering::Release);
+        let taken = self.0.depot.submit(span).is_ok();
+        if !taken {
+            self.0.refused.fetch_add(1, Ordering::Release);
+        }
+        taken
+    }
+}
+
 /// The thread.
 struct Export {
     shared: Arc<Shared>,
     exporter: Box<dyn Exporter>,
-    /// An empty slab to exchange for a lane's partial one.
-    spare: Slab,
+    batch: Vec<SpanRecord>,
+    batch_spans: usize,
 }
+
+/// How soon rings are looked at again while lanes sample much.
+const BUSY_INTERVAL: Duration = Duration::from_millis(1);
+/// How many spans in one collection are much.
+const BUSY_SPANS: u64 = 64;
 
 impl Export {
     fn run(mut self, interval: Duration) {
         let mut collect_at = Instant::now() + interval;
         loop {
             match self.shared.depot.next(collect_at) {
-                Job::Full(slab) => self.recycle(slab),
                 Job::Collect => {
-                    self.collect();
-                    collect_at = Instant::now() + interval;
+                    let busy = self.collect() >= BUSY_SPANS;
+                    collect_at = Instant::now() + if busy { interval.min(BUSY_INTERVAL) } else { interval };
                 }
                 Job::Flush { ticket } => {
                     self.collect();
-                    self.drain();
                     self.keep_error(|exporter| exporter.flush());
                     self.shared.depot.flushed(ticket);
                 }
@@ -217,48 +281,49 @@ impl Export {
         self.close();
     }
 
-    /// Writes out the partial slab of each lane.
-    fn collect(&mut self) {
-        for shelf in self.shared.lanes.read(|_, live| live.to_vec()) {
-            if shelf.collect(&mut self.spare) {
-                let slab = std::mem::take(&mut self.spare);
-                self.spare = self.write(slab);
-            }
+    /// Writes out everything that was finished before this call, and gives how many spans it was.
+    fn collect(&mut self) -> u64 {
+        let (singles, mut shelves) = self.shared.depot.take();
+        let mut count = singles.len() as u64;
+        for span in singles {
+            self.add(*span);
         }
+        shelves.extend(self.shared.lanes.read(|_, live| live.to_vec()));
+        for shelf in shelves {
+            count += shelf.drain(|span| self.add(span));
+        }
+        self.write();
+        count
     }
 
-    /// Writes out the full slabs that wait now, and no later ones: a flush has an end under load.
-    fn drain(&mut self) {
-        for _ in 0..self.shared.depot.waiting() {
-            let Some(slab) = self.shared.depot.take_full() else { break };
-            self.recycle(slab);
-        }
-    }
-
-    /// Writes out what is left in lanes that outlive the writer.
+    /// Writes out what is left, that of lanes that outlive the writer too.
     fn close(mut self) {
-        for shelf in self.shared.lanes.read(|_, live| live.to_vec()) {
-            self.write(shelf.close());
-        }
+        self.shared.closed.store(true, Ordering::Release);
+        self.collect();
         self.keep_error(|exporter| exporter.flush());
-        while let Err(slab) = self.shared.depot.end() {
-            self.write(slab);
+        while !self.shared.depot.end() {
+            self.collect();
+        }
+        self.keep_error(|exporter| exporter.close());
+    }
+
+    fn add(&mut self, span: SpanRecord) {
+        self.batch.push(span);
+        if self.batch.len() >= self.batch_spans {
+            self.write();
         }
     }
 
-    fn recycle(&mut self, slab: Slab) {
-        let empty = self.write(slab);
-        self.shared.depot.put_empty(empty);
-    }
-
-    fn write(&mut self, mut slab: Slab) -> Slab {
-        if !slab.is_empty() {
-            let exported = self.keep_error(|exporter| exporter.export(&slab));
-            let count = if exported { &self.shared.exported } else { &self.shared.failed };
-            count.fetch_add(slab.len() as u64, Ordering::Release);
-            slab.clear();
+    fn write(&mut self) {
+        if self.batch.is_empty() {
+            return;
         }
-        slab
+        let batch = std::mem::take(&mut self.batch);
+        let exported = self.keep_error(|exporter| exporter.export(&batch));
+        let count = if exported { &self.shared.exported } else { &self.shared.failed };
+        count.fetch_add(batch.len() as u64, Ordering::Release);
+        self.batch = batch;
+        self.batch.clear();
     }
 
     /// Calls the exporter, and keeps its error; whether there was none.

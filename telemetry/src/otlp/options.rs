@@ -1,0 +1,137 @@
+//! Where OTLP goes, and how.
+
+use std::time::Duration;
+
+/// How requests travel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Protocol {
+    /// gRPC; receivers listen on port 4317.
+    Grpc,
+    /// HTTP with protobuf bodies; receivers listen on port 4318.
+    #[default]
+    Http,
+}
+
+/// A receiver.
+///
+/// The environment variables of OpenTelemetry's own exporter (`OTEL_EXPORTER_OTLP_HEADERS` and its
+/// like) add to headers, as that library has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OtlpOptions {
+    /// `http://host:4318` or `https://…`. Over HTTP, `/v1/traces` and `/v1/metrics` are added where
+    /// there is no path.
+    pub endpoint: String,
+    /// How.
+    pub protocol: Protocol,
+    /// Sent with each request, such as a key.
+    pub headers: Vec<(String, String)>,
+    /// Whether bodies are compressed with gzip.
+    pub gzip: bool,
+    /// How long a request may take with all of its retries; 10 s by default.
+    pub timeout: Duration,
+    /// How often a request is sent again; 3 by default.
+    pub retries: usize,
+    /// `service.name` of the resource.
+    pub service: String,
+}
+
+impl OtlpOptions {
+    /// The defaults, to a receiver.
+    #[must_use]
+    pub fn new(endpoint: &str, protocol: Protocol) -> Self {
+        Self {
+            endpoint: endpoint.to_owned(),
+            protocol,
+            headers: Vec::new(),
+            gzip: false,
+            timeout: Duration::from_secs(10),
+            retries: 3,
+            service: "neurograph".to_owned(),
+        }
+    }
+
+    /// The whole address for one signal.
+    pub(super) fn address(&self, path: &str) -> Result<String, OtlpError> {
+        let endpoint = self.endpoint.trim();
+        let bad = |why| OtlpError::Endpoint { endpoint: without_secret(endpoint), why };
+        let Some((scheme, rest)) = endpoint.split_once("://") else {
+            return Err(bad("it does not begin with http:// or https://"));
+        };
+        if scheme.eq_ignore_ascii_case("https") {
+            if !cfg!(feature = "otlp-tls") {
+                return Err(bad("https needs the Cargo feature `otlp-tls` of ng-telemetry"));
+            }
+        } else if !scheme.eq_ignore_ascii_case("http") {
+            return Err(bad("it does not begin with http:// or https://"));
+        }
+        let (host, rest) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
+        if host.is_empty() || host.contains(char::is_whitespace) {
+            return Err(bad("it names no host"));
+        }
+        Ok(match (self.protocol, rest) {
+            (Protocol::Http, "" | "/") => format!("{scheme}://{host}{path}"),
+            _ => endpoint.to_owned(),
+        })
+    }
+
+    pub(super) fn shown(&self) -> String {
+        without_secret(&self.endpoint)
+    }
+}
+
+/// An address without the name and password before its `@`.
+fn without_secret(endpoint: &str) -> String {
+    match endpoint.split_once("://") {
+        Some((scheme, rest)) => {
+            let shown = rest.rsplit_once('@').map_or(rest, |(_, address)| address);
+            format!("{scheme}://{shown}")
+        }
+        None => endpoint.to_owned(),
+    }
+}
+
+/// Why nothing can be sent.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OtlpError {
+    /// The endpoint can't be.
+    #[error("OTLP endpoint {endpoint:?}: {why}; write one such as http://localhost:4318")]
+    Endpoint {
+        /// As it was given, without a password.
+        endpoint: String,
+        /// What is wrong.
+        why: &'static str,
+    },
+    /// A header can't be.
+    #[error("OTLP header {0:?} is no header: a name of letters, digits and dashes, a value of ASCII")]
+    Header(String),
+    /// The client can't be made.
+    #[error("no OTLP client for {endpoint}: {why}")]
+    Client {
+        /// As it was given, without a password.
+        endpoint: String,
+        /// What the library says.
+        why: String,
+    },
+    /// No thread or runtime was to be had.
+    #[error("the operating system gives no thread for OTLP: check its limits")]
+    Runtime(#[source] std::io::Error),
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_gets_its_path_and_a_bad_one_is_refused_without_its_secret() {
+        let address = |endpoint, protocol| OtlpOptions::new(endpoint, protocol).address("/v1/traces");
+        assert_eq!(address("http://h:4318", Protocol::Http).unwrap(), "http://h:4318/v1/traces");
+        assert_eq!(address("http://h:4318/", Protocol::Http).unwrap(), "http://h:4318/v1/traces");
+        assert_eq!(address("http://h/x/v1/traces", Protocol::Http).unwrap(), "http://h/x/v1/traces");
+        assert_eq!(address(" http://h:4317 ", Protocol::Grpc).unwrap(), "http://h:4317");
+        for bad in ["h:4318", "ftp://h", "http://", "http:// h", "", "udp://me:secret@h"] {
+            let error = address(bad, Protocol::Http).unwrap_err().to_string();
+            assert!(error.contains("http://localhost:4318") && !error.contains("secret"), "{error}");
+        }
+    }
+}

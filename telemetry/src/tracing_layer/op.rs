@@ -1,0 +1,298 @@
+//! The root guard for lanes: a span of an operation at the price of a countdown, without `tracing`.
+//!
+//! `tracing` macros within it follow its decision.
+
+use std::{
+    marker::PhantomData,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
+use ng_core::{
+    clock::precise_unix_ns,
+    sampling::Reason,
+    spans::{FinishedSpan, MAX_ATTRIBUTES, SpanId, TraceId, Value},
+};
+use rand::rngs::SmallRng;
+
+use super::thread::{self, Hot, Mode, Sampled, hot};
+use crate::{
+    Sampler, SpanRing, SpanWriter,
+    sampling::{Operation, Tally, countdown::Countdown},
+};
+
+/// Begins an operation on an [`Ops`], and gives the [`Span`] that ends it when it is dropped.
+///
+/// ```
+/// use std::sync::Arc;
+/// use ng_telemetry::{Sampler, SpanOptions, SpanWriter, op, spans::Discard, tracing_layer::Ops};
+///
+/// let writer = SpanWriter::start(SpanOptions::new(Discard))?;
+/// let sampler = Arc::new(Sampler::new(0.01, None)?);
+/// let mut ops = Ops::new(sampler, &writer);
+/// for price in 0..1_000_u64 {
+///     let mut order = op!(ops, "order.match");
+///     order.set("price", || price.into());
+///     let _book = op!(order, "order.book");
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[macro_export]
+macro_rules! op {
+    ($ops:expr, $name:literal) => {{
+        static SITE: $crate::tracing_layer::OpSite = $crate::tracing_layer::OpSite::new($name);
+        $ops.begin(&SITE)
+    }};
+}
+
+/// The place of an [`op!`](crate::op) in the program.
+#[derive(Debug)]
+pub struct OpSite {
+    name: &'static str,
+    /// 0 until it is first met.
+    number: AtomicU32,
+}
+
+static SITES: AtomicU32 = AtomicU32::new(1);
+
+impl OpSite {
+    /// What [`op!`](crate::op) makes.
+    #[must_use]
+    pub const fn new(name: &'static str) -> Self {
+        Self { name, number: AtomicU32::new(0) }
+    }
+
+    #[cold]
+    fn number(&self) -> usize {
+        let new = SITES.fetch_add(1, Ordering::Relaxed);
+        let known = self.number.compare_exchange(0, new, Ordering::Relaxed, Ordering::Relaxed);
+        known.map_or_else(|known| known, |_| new) as usize
+    }
+}
+
+#[derive(Debug)]
+struct Place {
+    countdown: Countdown,
+    version: u64,
+    operation: Option<&'static Operation>,
+}
+
+/// One thread's operations.
+#[derive(Debug)]
+pub struct Ops {
+    places: Vec<Place>,
+    sampler: Arc<Sampler>,
+    random: SmallRng,
+    tally: Arc<Tally>,
+    spans: SpanRing,
+}
+
+impl Ops {
+    /// Operations that are decided on by `sampler`, and whose spans go to `writer`.
+    #[must_use]
+    pub fn new(sampler: Arc<Sampler>, writer: &SpanWriter) -> Self {
+        let (random, tally) = (sampler.random(), sampler.shared().tally());
+        Self { places: Vec::new(), sampler, random, tally, spans: writer.open_lane() }
+    }
+
+    /// Begins an operation: what [`op!`](crate::op) calls.
+    #[inline(always)]
+    pub fn begin(&mut self, site: &'static OpSite) -> Span<'_> {
+        let mode = hot(Hot::mode);
+        let number = site.number.load(Ordering::Relaxed) as usize;
+        let version = self.sampler.shared().version();
+        if mode == Mode::Outside
+            && let Some(place) = self.places.get_mut(number)
+            && place.version == version
+            && place.countdown.pass(1)
+        {
+            hot(|hot| hot.replace(Mode::Unsampled));
+            return Span { ops: self, active: None, mode, _not_send: PhantomData };
+        }
+        self.begin_slowly(site, mode)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn begin_slowly(&mut self, site: &'static OpSite, mode: Mode) -> Span<'_> {
+        let decided = match mode {
+            Mode::Unsampled => None,
+            Mode::Outside => self.draw(site).map(|(reason, probability)| {
+                (self.spans.ids().trace(probability), None, reason, probability)
+            }),
+            Mode::Sampled => thread::innermost()
+                .flatten()
+                .map(|parent| (parent.trace, parent.span, parent.reason, parent.probability)),
+        };
+        let Some((trace, parent, reason, probability)) = decided else {
+            hot(|hot| hot.replace(Mode::Unsampled));
+            return Span { ops: self, active: None, mode, _not_send: PhantomData };
+        };
+        let id = self.spans.ids().span();
+        let scope = Sampled { trace, span: Some(id), reason, probability, state: None, remote: false };
+        let key = thread::enter_new(Some(scope));
+        let start_ns = precise_unix_ns();
+        let span = FinishedSpan {
+            trace: Some(trace),
+            parent,
+            name: site.name,
+            start_ns,
+            end_ns: start_ns,
+            failed: false,
+            reason,
+            probability,
+            attributes: [None; MAX_ATTRIBUTES],
+        };
+        let active = Some(Active { id, key, span, attributes: 0 });
+        Span { ops: self, active, mode, _not_send: PhantomData }
+    }
+
+    fn draw(&mut self, site: &'static OpSite) -> Option<(Reason, f64)> {
+        let number = match site.number.load(Ordering::Relaxed) {
+            0 => site.number(),
+            known => known as usize,
+        };
+        while self.places.len() <= number {
+            self.places.push(Place { countdown: Countdown::NEVER, version: 0, operation: None });
+        }
+        let shared = self.sampler.shared();
+        let place = &mut self.places[number];
+        let operation = *place.operation.get_or_insert_with(|| shared.operation(site.name));
+        if place.version != shared.version() {
+            place.version = shared.version();
+            let passed = place.countdown.follow(operation.rate.bits(), &mut self.random);
+            self.tally.passed(passed);
+            operation.operations.fetch_add(passed, Ordering::Relaxed);
+            if place.countdown.pass(1) {
+                return None;
+            }
+        }
+        let probability = place.countdown.rate();
+        let (_, passed) = place.countdown.end(&mut self.random)?;
+        self.tally.passed(passed + 1);
+        self.tally.sampled(operation.reason());
+        operation.operations.fetch_add(passed + 1, Ordering::Relaxed);
+        Some((operation.reason(), probability))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn end(&mut self, mut active: Active) {
+        thread::leave(active.key);
+        active.span.end_ns = precise_unix_ns().max(active.span.start_ns);
+        if active.span.failed {
+            self.tally.failed();
+        }
+        let trace = active.span.trace.unwrap_or(TraceId(1));
+        self.spans.finish_as(trace, active.id, &active.span);
+    }
+}
+
+impl Drop for Ops {
+    fn drop(&mut self) {
+        for place in &self.places {
+            self.tally.passed(place.countdown.passed());
+        }
+        self.sampler.shared().roster.leave(&self.tally);
+    }
+}
+
+#[derive(Debug)]
+struct Active {
+    id: SpanId,
+    key: u64,
+    span: FinishedSpan,
+    attributes: usize,
+}
+
+/// An operation under way; it ends when this is dropped. An unsampled one takes what is said of it
+/// and keeps nothing.
+#[derive(Debug)]
+pub struct Span<'a> {
+    ops: &'a mut Ops,
+    active: Option<Active>,
+    mode: Mode,
+    /// It must end where it began.
+    _not_send: PhantomData<*const ()>,
+}
+
+impl Span<'_> {
+    /// Whether it is sampled.
+    #[must_use]
+    #[inline]
+    pub const fn is_sampled(&self) -> bool {
+        self.active.is_some()
+    }
+
+    /// Its ids, if it is sampled.
+    #[must_use]
+    pub fn ids(&self) -> Option<(TraceId, SpanId)> {
+        self.active.as_ref().and_then(|active| Some((active.span.trace?, active.id)))
+    }
+
+    /// Adds an attribute; `value` is asked for only if the operation is sampled. The seventh and
+    /// further ones are left out ([`MAX_ATTRIBUTES`]).
+    #[inline]
+    pub fn set(&mut self, key: &'static str, value: impl FnOnce() -> OpValue) {
+        if let Some(active) = &mut self.active
+            && let Some(slot) = active.span.attributes.get_mut(active.attributes)
+        {
+            *slot = Some((key, value().0));
+            active.attributes += 1;
+        }
+    }
+
+    /// It has failed.
+    #[inline]
+    pub const fn fail(&mut self) {
+        if let Some(active) = &mut self.active {
+            active.span.failed = true;
+        }
+    }
+
+    /// Begins an operation within this one: what [`op!`](crate::op) calls.
+    #[inline(always)]
+    pub fn begin(&mut self, site: &'static OpSite) -> Span<'_> {
+        self.ops.begin(site)
+    }
+}
+
+impl Drop for Span<'_> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        match self.active.take() {
+            None => drop(hot(|hot| hot.replace(self.mode))),
+            Some(active) => self.ops.end(active),
+        }
+    }
+}
+
+/// A value of [`Span::set`], from a number, a truth or a fixed text.
+#[derive(Debug, Clone, Copy)]
+pub struct OpValue(Value);
+
+impl From<u64> for OpValue {
+    fn from(n: u64) -> Self {
+        Self(Value::U64(n))
+    }
+}
+
+impl From<f64> for OpValue {
+    fn from(n: f64) -> Self {
+        Self(Value::F64(n))
+    }
+}
+
+impl From<bool> for OpValue {
+    fn from(truth: bool) -> Self {
+        Self(Value::Bool(truth))
+    }
+}
+
+impl From<&'static str> for OpValue {
+    fn from(text: &'static str) -> Self {
+        Self(Value::Str(text))
+    }
+}

@@ -1,0 +1,273 @@
+//! What a thread is within, innermost last: a sampled span, an unsampled one, or nothing; and its
+//! countdowns.
+//!
+//! The first is a byte that a macro's `enabled` reads; the stack behind it is touched for sampled
+//! spans, probes and handles alone. Scopes need not end in the order in which they began: a future
+//! may be dropped anywhere.
+
+use std::{
+    cell::{Cell, RefCell},
+    sync::Arc,
+};
+
+use ng_core::{
+    sampling::Reason,
+    spans::{SpanId, TraceId},
+};
+use rand::rngs::SmallRng;
+
+use super::sites::Site;
+use crate::{
+    sampling::{Shared, Tally, countdown::Countdown},
+    spans::Ids,
+};
+
+/// What a thread is within.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// Nothing that is known.
+    Outside,
+    /// A span that is not sampled.
+    Unsampled,
+    /// A sampled span.
+    Sampled,
+}
+
+/// A sampled span, as its children need it.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Sampled {
+    pub(super) trace: TraceId,
+    /// `None` where the trace is sampled and has no span yet.
+    pub(super) span: Option<SpanId>,
+    pub(super) reason: Reason,
+    pub(super) probability: f64,
+    /// The caller's `tracestate`.
+    pub(super) state: Option<Arc<str>>,
+    /// The span is in another process.
+    pub(super) remote: bool,
+}
+
+/// A scope; `None` is an unsampled one.
+pub(super) type Scope = Option<Sampled>;
+
+struct Entry {
+    key: u64,
+    scope: Scope,
+    before: Mode,
+}
+
+/// Countdowns of this many callsites are kept at hand; where two share a place they draw anew, which
+/// changes nothing: a countdown has no memory.
+const PLACES: usize = 64;
+
+/// The countdown of one callsite.
+pub(super) struct Place {
+    /// The callsite.
+    pub(super) key: Cell<usize>,
+    /// The layer and the version of the rates that it was looked up for.
+    pub(super) stamp: Cell<u64>,
+    pub(super) countdown: Cell<Countdown>,
+    pub(super) site: Cell<Option<&'static Site>>,
+}
+
+impl Place {
+    const fn empty() -> Self {
+        Self {
+            key: Cell::new(0),
+            stamp: Cell::new(0),
+            countdown: Cell::new(Countdown::NEVER),
+            site: Cell::new(None),
+        }
+    }
+}
+
+/// The parts that need no destructor, which are cheap to reach.
+pub(super) struct Hot {
+    mode: Cell<Mode>,
+    places: [Place; PLACES],
+    /// The decision that `enabled` has just made for a span that is about to be made.
+    pub(super) pending: Cell<Option<(usize, Pending)>>,
+}
+
+/// What `enabled` decided for a span outside of all scopes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Pending {
+    /// It begins a sampled trace.
+    Root { reason: Reason, probability: f64 },
+    /// It shows which spans are made within it.
+    Probe,
+}
+
+/// The parts that have one.
+pub(super) struct Cold {
+    stack: Vec<Entry>,
+    next_guard: u64,
+    pub(super) ids: Ids,
+    lanes: Vec<Lane>,
+}
+
+/// A thread's part in one layer's sampler.
+pub(super) struct Lane {
+    layer: u64,
+    pub(super) random: SmallRng,
+    pub(super) tally: Arc<Tally>,
+    shared: Arc<Shared>,
+}
+
+impl Drop for Lane {
+    fn drop(&mut self) {
+        self.shared.roster.leave(&self.tally);
+    }
+}
+
+/// Layers that one thread keeps a part in; the oldest gives way.
+const LANES: usize = 4;
+
+thread_local! {
+    static HOT: Hot = const {
+        Hot {
+            mode: Cell::new(Mode::Outside),
+            places: [const { Place::empty() }; PLACES],
+            pending: Cell::new(None),
+        }
+    };
+    static COLD: RefCell<Option<Cold>> = const { RefCell::new(None) };
+}
+
+/// The thread's hot parts.
+#[inline(always)]
+pub(super) fn hot<R>(with: impl FnOnce(&Hot) -> R) -> R {
+    HOT.with(with)
+}
+
+/// The thread's cold parts; `None` while the thread ends.
+pub(super) fn cold<R>(with: impl FnOnce(&mut Cold) -> R) -> Option<R> {
+    let made = COLD.try_with(|cold| {
+        let mut cold = cold.try_borrow_mut().ok()?;
+        let cold = cold.get_or_insert_with(|| Cold {
+            stack: Vec::new(),
+            next_guard: 1 << 63,
+            ids: Ids::new(),
+            lanes: Vec::new(),
+        });
+        Some(with(cold))
+    });
+    made.ok().flatten()
+}
+
+impl Hot {
+    #[inline(always)]
+    pub(super) fn mode(&self) -> Mode {
+        self.mode.get()
+    }
+
+    /// Where a callsite's countdown is, or another's that it shares the place with.
+    #[inline(always)]
+    pub(super) fn place(&self, key: usize) -> &Place {
+        // Callsites lie a few words apart.
+        &self.places[(key >> 5 ^ key >> 11) % PLACES]
+    }
+
+    /// Sets the mode without a scope, and gives the one before: for a guard that ends where it began.
+    #[inline(always)]
+    pub(super) fn replace(&self, mode: Mode) -> Mode {
+        self.mode.replace(mode)
+    }
+}
+
+impl Cold {
+    /// The thread's part in the sampler of a layer.
+    pub(super) fn lane(
+        &mut self,
+        layer: u64,
+        shared: &Arc<Shared>,
+        random: impl FnOnce() -> SmallRng,
+    ) -> &mut Lane {
+        let at = self.lanes.iter().position(|lane| lane.layer == layer).unwrap_or_else(|| {
+            if self.lanes.len() >= LANES {
+                self.lanes.remove(0);
+            }
+            self.lanes.push(Lane {
+                layer,
+                random: random(),
+                tally: shared.tally(),
+                shared: Arc::clone(shared),
+            });
+            self.lanes.len() - 1
+        });
+        &mut self.lanes[at]
+    }
+}
+
+/// Goes into a scope under a key of the caller's.
+pub(super) fn enter(key: u64, scope: Scope) {
+    let mode = if scope.is_some() { Mode::Sampled } else { Mode::Unsampled };
+    cold(|cold| {
+        let before = hot(|hot| hot.replace(mode));
+        cold.stack.push(Entry { key, scope, before });
+    });
+}
+
+/// Goes into a scope under a new key, which is given.
+pub(super) fn enter_new(scope: Scope) -> u64 {
+    let key = cold(|cold| {
+        cold.next_guard += 1;
+        cold.next_guard
+    });
+    let key = key.unwrap_or(0);
+    enter(key, scope);
+    key
+}
+
+/// Leaves the innermost scope of this key, wherever it lies.
+pub(super) fn leave(key: u64) {
+    cold(|cold| {
+        let Some(at) = cold.stack.iter().rposition(|entry| entry.key == key) else { return };
+        let entry = cold.stack.remove(at);
+        match cold.stack.get_mut(at) {
+            // Whoever came later goes back to what was before this one.
+            Some(later) => later.before = entry.before,
+            None => drop(hot(|hot| hot.replace(entry.before))),
+        }
+    });
+}
+
+/// The innermost scope; `None` outside of all.
+pub(super) fn innermost() -> Option<Scope> {
+    match hot(Hot::mode) {
+        Mode::Outside => None,
+        Mode::Unsampled => Some(None),
+        Mode::Sampled => cold(|cold| cold.stack.last().map(|entry| entry.scope.clone())).flatten(),
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    fn sampled(n: u64) -> Scope {
+        let (trace, span) = (TraceId(n.into()), Some(SpanId(n)));
+        Some(Sampled { trace, span, reason: Reason::Rate, probability: 0.5, state: None, remote: false })
+    }
+
+    #[test]
+    fn scopes_may_end_in_any_order() {
+        enter(1, sampled(1));
+        enter(2, None);
+        enter(3, sampled(3));
+        assert_eq!(innermost(), Some(sampled(3)));
+        leave(2);
+        assert_eq!(innermost(), Some(sampled(3)));
+        leave(3);
+        assert_eq!(innermost(), Some(sampled(1)));
+        leave(9);
+        leave(1);
+        assert_eq!(innermost(), None);
+        enter(4, None);
+        enter(5, sampled(5));
+        leave(5);
+        assert_eq!(innermost(), Some(None));
+        leave(4);
+        assert_eq!(innermost(), None);
+    }
+}
