@@ -6,6 +6,7 @@ use crate::error::GuardianError;
 use crate::lane::GuardianLane;
 use crate::memory::MemoryReport;
 use crate::options::GuardianOptions;
+use crate::pools::{Pool, PoolError, PoolOptions};
 use crate::quota::{Limits, bytes_of};
 use crate::report::GuardianReport;
 use crate::shared::{Shared, lock};
@@ -56,7 +57,56 @@ impl Guardian {
     /// until its first use.
     #[must_use]
     pub fn open_lane(&self, name: &str) -> GuardianLane {
-        GuardianLane::new(Arc::clone(&self.shared), name)
+        GuardianLane::new(Arc::clone(&self.shared), &self.shared.tokens, name)
+    }
+
+    /// A lane whose tokens count in `pool` too: a tenant's, or a group's. Whoever releases them
+    /// must be in the same pool.
+    ///
+    /// # Errors
+    /// [`PoolError::Stranger`] if the pool is not one of [`Guardian::tokens`].
+    pub fn open_lane_in(&self, pool: &Pool, name: &str) -> Result<GuardianLane, PoolError> {
+        if !pool.leases().is_kin(&self.shared.pool) {
+            return Err(PoolError::Stranger { pool: pool.path().to_owned() });
+        }
+        Ok(GuardianLane::new(Arc::clone(&self.shared), pool, name))
+    }
+
+    /// The quota on tokens as a pool, to make pools within it. Its limit is for
+    /// [`Guardian::set_limits`] to change.
+    #[must_use]
+    pub fn tokens(&self) -> Pool {
+        self.shared.tokens.clone()
+    }
+
+    /// A quota on something else that can be counted, such as `connections`, found by its name
+    /// from now on.
+    ///
+    /// # Errors
+    /// [`PoolError`]; an existing quota of that name stays as it is.
+    pub fn define_quota(&self, name: &str, options: PoolOptions) -> Result<Pool, PoolError> {
+        let pool = Pool::new(name, options)?;
+        let mut quotas = lock(&self.shared.quotas);
+        if quotas.contains_key(name) || name == self.shared.tokens.resource() {
+            return Err(PoolError::Exists { name: name.to_owned() });
+        }
+        quotas.insert(name.to_owned(), pool.clone());
+        Ok(pool)
+    }
+
+    /// The quota of that name; `tokens` is the guardian's own.
+    #[must_use]
+    pub fn quota(&self, name: &str) -> Option<Pool> {
+        if name == self.shared.tokens.resource() {
+            return Some(self.tokens());
+        }
+        lock(&self.shared.quotas).get(name).cloned()
+    }
+
+    /// All quotas, the one on tokens first, then by name.
+    #[must_use]
+    pub fn quotas(&self) -> Vec<Pool> {
+        std::iter::once(self.tokens()).chain(lock(&self.shared.quotas).values().cloned()).collect()
     }
 
     /// The quotas in force.
@@ -120,7 +170,7 @@ impl Admission for Guardian {
         AdmissionStats {
             used: level.used,
             limit: level.limit,
-            refused: level.refused,
+            refused: level.refused + self.shared.rate_refused.load(Ordering::Relaxed),
             violations: self.shared.violations.sum(),
             cleanups: report.cleanups,
             freed: report.freed,

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | an exact limit, shared by threads that hardly meet | `lease` |
 //! | the two sides of the contract | `guardian`, `lane`, `shared` |
+//! | quotas by name, in trees; reservations; rates | `pools` |
 //! | tokens and bytes, the bounds on a token | `quota`, `constitution` |
 //! | the guardian's own thread, and what it looks at | `watcher`, `marks`, `memory`, `news` |
 //! | what it is told and what it tells | `options`, `error`, `report`, `tally` |
@@ -21,6 +22,7 @@ mod marks;
 mod memory;
 mod news;
 mod options;
+mod pools;
 mod quota;
 mod report;
 mod shared;
@@ -34,5 +36,6 @@ pub use guardian::Guardian;
 pub use lane::GuardianLane;
 pub use memory::MemoryReport;
 pub use options::{GuardianOptions, Mark, MarkCrossed, MarkHook};
+pub use pools::{Pool, PoolError, PoolLane, PoolLevel, PoolOptions, PoolRefusal, RateLimit, Reservation};
 pub use quota::Limits;
 pub use report::{CleanupReport, GuardianReport};

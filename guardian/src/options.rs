@@ -3,6 +3,7 @@
 use crate::constitution::Constitution;
 use crate::error::GuardianError;
 use crate::marks::MarkFractions;
+use crate::pools::RateLimit;
 use crate::quota::Limits;
 use ng_core::events::EventRecorder;
 use std::fmt;
@@ -39,6 +40,9 @@ pub struct GuardianOptions {
     /// The quotas; the tighter one is the limit. Default 10,000,000 tokens and 1,000,000,000
     /// bytes.
     pub limits: Limits,
+    /// Tokens let in a second, beside the quotas; a lane then reads a clock at each admission.
+    /// Default none.
+    pub rate: Option<RateLimit>,
     /// The mark that warns once use is above it; above 0. Default 0.80.
     pub soft_mark: f64,
     /// The mark above which a cleanup starts; above the soft mark and at most 1. Default 0.95.
@@ -66,6 +70,7 @@ impl Default for GuardianOptions {
     fn default() -> Self {
         Self {
             limits: Limits::default(),
+            rate: None,
             soft_mark: 0.80,
             cleanup_mark: 0.95,
             rearm: 0.05,
@@ -83,6 +88,7 @@ impl fmt::Debug for GuardianOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("GuardianOptions")
             .field("limits", &self.limits)
+            .field("rate", &self.rate)
             .field("soft_mark", &self.soft_mark)
             .field("cleanup_mark", &self.cleanup_mark)
             .field("rearm", &self.rearm)
@@ -126,6 +132,18 @@ impl GuardianOptions {
         if self.max_lease == 0 {
             let why = "would make every token ask for the lock";
             return Err(GuardianError::TooSmall { option: "max_lease", given: 0, why, least: 1 });
+        }
+        if let Some(rate) = self.rate {
+            for (option, given) in [("rate.per_second", rate.per_second), ("rate.burst", rate.burst)] {
+                if given == 0 {
+                    return Err(GuardianError::TooSmall {
+                        option,
+                        given: 0,
+                        why: "admits no token",
+                        least: 1,
+                    });
+                }
+            }
         }
         if self.memory_interval.is_zero() {
             return Err(GuardianError::NoInterval);
@@ -184,6 +202,8 @@ mod tests {
         assert!(fault(|o| o.limits.max_tokens = 0).contains("guardian.max_tokens = 0 admits no token"));
         assert!(fault(|o| o.limits.max_memory_bytes = 63).contains("write 64 or more"));
         assert!(fault(|o| o.max_lease = 0).contains("guardian.max_lease = 0"));
+        let rate = Some(RateLimit { per_second: 1, burst: 0 });
+        assert!(fault(|o| o.rate = rate).contains("guardian.rate.burst = 0 admits no token"));
         assert!(fault(|o| o.memory_interval = Duration::ZERO).contains("guardian.memory_interval = 0"));
     }
 }

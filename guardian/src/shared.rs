@@ -5,14 +5,19 @@ use crate::lease::{LeasePool, Shortfall};
 use crate::memory::Readings;
 use crate::news::News;
 use crate::options::{GuardianOptions, MarkHook};
-use crate::quota::Limits;
+use crate::pools::{Limiter, Pool, PoolRefusal};
+use crate::quota::{Limits, pool_refusal};
 use crate::report::{CleanupReport, GuardianReport};
 use crate::tally::Tally;
 use ng_core::admission::{Reclaim, Refusal};
 use ng_core::events::{Event, EventKind, EventRecorder};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::thread::Thread;
+
+/// What the guardian's own quota counts.
+const TOKENS: &str = "tokens";
 
 /// Why no cleanup helps just now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +42,11 @@ impl Obstacle {
 
 pub(crate) struct Shared {
     pub(crate) pool: Arc<LeasePool>,
+    /// The same pool, for pools within it.
+    pub(crate) tokens: Pool,
+    /// Quotas on other things, by name.
+    pub(crate) quotas: Mutex<BTreeMap<String, Pool>>,
+    pub(crate) rate_refused: AtomicU64,
     pub(crate) violations: Arc<Tally>,
     pub(crate) readings: Readings,
     pub(crate) news: News,
@@ -66,8 +76,13 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Shared {
     pub(crate) fn new(options: &GuardianOptions) -> Result<Self, ConstitutionError> {
         let bounds = Bounds::new(&options.constitution)?;
+        let pool = LeasePool::new(options.limits.tokens(), options.max_lease);
+        let limiter = options.rate.and_then(|rate| Limiter::new(TOKENS, rate)).map(Arc::new);
         Ok(Self {
-            pool: LeasePool::new(options.limits.tokens(), options.max_lease),
+            tokens: Pool::of(Arc::clone(&pool), TOKENS, limiter),
+            pool,
+            quotas: Mutex::default(),
+            rate_refused: AtomicU64::new(0),
             violations: Arc::default(),
             readings: Readings::default(),
             news: News::default(),
@@ -157,9 +172,26 @@ impl Shared {
         if first || shortfall.alarm {
             self.wake();
         }
+        if !shortfall.at_root {
+            return pool_refusal(asked, shortfall);
+        }
         let obstacle = usize::from(self.obstacle.load(Ordering::Relaxed));
         let reason = Obstacle::REASONS.get(obstacle).copied().flatten();
         self.limits().refusal(asked, shortfall, reason)
+    }
+
+    /// Counts a refusal by a rate, and makes what the caller is told.
+    pub(crate) fn refuse_rate(&self, asked: u64, refusal: &PoolRefusal) -> Refusal {
+        self.rate_refused.fetch_add(asked, Ordering::Relaxed);
+        let limit = match refusal {
+            PoolRefusal::Rate { per_second, .. } => u64::from(*per_second),
+            PoolRefusal::Quota { limit, .. } => *limit,
+        };
+        if self.news.add(asked, limit) {
+            self.wake();
+        }
+        let reason = Some("the rate is used up for now");
+        Refusal { quota: "tokens_per_second", asked, used: limit, limit, top: Vec::new(), reason }
     }
 
     pub(crate) fn note_cleanup(&self, cleanup: CleanupReport) {

@@ -18,6 +18,9 @@
 //!
 //! A lease may release what another took: its `spent` is then below zero, and nothing changes in
 //! the above.
+//!
+//! Pools form a tree. A lease is of one pool and counts in each above it, so the three facts hold
+//! at each; a refill needs room at all of them, and recalls below the highest that has too little.
 
 #[cfg(all(test, loom))]
 mod model;
@@ -25,6 +28,7 @@ mod owner;
 mod pool;
 #[cfg(all(test, not(loom)))]
 mod tests;
+mod tree;
 mod words;
 
 pub(crate) use owner::Lease;

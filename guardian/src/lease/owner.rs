@@ -45,6 +45,13 @@ impl Lease {
             self.pool.give_back(&self.holder);
         }
     }
+
+    /// A second lease of the same pool, which has `n` of this one's units in use from now on.
+    pub(crate) fn split(&mut self, name: &str, n: u64) -> Self {
+        let other = self.pool.open(name);
+        self.pool.hand_over(&self.holder, &other.holder, n.cast_signed());
+        other
+    }
 }
 
 impl Drop for Lease {
