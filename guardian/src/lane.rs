@@ -26,20 +26,17 @@ pub struct GuardianLane {
 impl GuardianLane {
     pub(crate) fn new(shared: Arc<Shared>, pool: &Pool, name: &str) -> Self {
         let (bounds, generation) = shared.bounds();
-        let (lease, limiters) = (pool.leases().open(name), pool.limiters().into());
+        let (lease, limiters) = (pool.lease(name), pool.limiters().into());
         Self { lease, limiters, bounds, generation, violations: shared.violations.part(), shared }
     }
 
     #[cold]
     #[inline(never)]
     fn admit_slowly(&mut self, n: u64) -> Result<(), Refusal> {
-        // With a rate, a lease that has the units says nothing yet.
-        if self.limiters.is_empty() || !self.lease.try_take(n) {
-            match self.lease.take_from_pool(n) {
-                Ok(true) => self.shared.wake(),
-                Ok(false) => {}
-                Err(shortfall) => return Err(self.shared.refuse(n, &shortfall)),
-            }
+        match self.lease.take_from_pool(n) {
+            Ok(true) => self.shared.wake(),
+            Ok(false) => {}
+            Err(shortfall) => return Err(self.shared.refuse(n, &shortfall)),
         }
         for limiter in &self.limiters {
             if let Err(refusal) = limiter.check(n) {
@@ -67,7 +64,8 @@ impl GuardianLane {
 impl AdmissionLane for GuardianLane {
     #[inline(always)]
     fn admit(&mut self, n: u64) -> Result<(), Refusal> {
-        if self.limiters.is_empty() && self.lease.try_take(n) {
+        // With a rate the lease is careful, and always says no here.
+        if self.lease.try_take(n) {
             return Ok(());
         }
         self.admit_slowly(n)

@@ -3,8 +3,7 @@
 use super::owner::Lease;
 use super::tree::{ROOT, Tree};
 use super::words::{MAX_UNITS, Words};
-use crate::sync::{Mutex, lock};
-use ng_core::fence;
+use crate::sync::{Mutex, lock, needs_full_fence};
 use std::sync::Arc;
 
 /// An exact limit, within the limits of the pools above it. See the [module](super).
@@ -58,8 +57,6 @@ fn units(n: u64) -> i64 {
 impl LeasePool {
     /// A pool of `limit` units whose leases are of up to `max_lease`; both are capped at 2⁶⁰.
     pub(crate) fn new(limit: u64, max_lease: u64) -> Arc<Self> {
-        // Chosen here, so that no owner meets the first choice inside a take.
-        let _ = fence::strategy();
         let tree = Arc::new(Mutex::new(Tree::new(units(limit))));
         Arc::new(Self { tree, node: ROOT, max_lease: units(max_lease), _parent: None })
     }
@@ -74,7 +71,16 @@ impl LeasePool {
 
     /// A new lease, empty until its first use.
     pub(crate) fn open(self: &Arc<Self>, name: &str) -> Lease {
-        let words = Arc::new(Words::new());
+        self.open_as(name, needs_full_fence())
+    }
+
+    /// A new lease that [`Lease::try_take`] never takes from: only the cold path does.
+    pub(crate) fn open_careful(self: &Arc<Self>, name: &str) -> Lease {
+        self.open_as(name, true)
+    }
+
+    fn open_as(self: &Arc<Self>, name: &str, is_careful: bool) -> Lease {
+        let words = Arc::new(Words::new(is_careful));
         let key = lock(&self.tree).open(self.node, name, &words);
         Lease::new(Arc::clone(self), Holder { key, words }, self.max_lease)
     }

@@ -8,7 +8,7 @@
 
 use super::pool::{Level, Shortfall};
 use super::words::Words;
-use ng_core::fence;
+use crate::sync::heavy;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -247,7 +247,7 @@ impl Tree {
             needs_fence = true;
         }
         if needs_fence {
-            fence::heavy();
+            heavy();
             for row in rows.values().filter(|row| row.recalled) {
                 row.words.settle();
             }

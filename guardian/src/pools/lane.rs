@@ -18,7 +18,7 @@ pub struct PoolLane {
 
 impl PoolLane {
     pub(super) fn new(pool: &Pool, holder: &str) -> Self {
-        let lease = pool.leases().open(holder);
+        let lease = pool.lease(holder);
         Self { lease, limiters: pool.limiters().into(), resource: pool.resource().into() }
     }
 
@@ -29,7 +29,8 @@ impl PoolLane {
     /// rate refused the lower pools' rates have counted the units.
     #[inline(always)]
     pub fn admit(&mut self, n: u64) -> Result<(), PoolRefusal> {
-        if self.limiters.is_empty() && self.lease.try_take(n) {
+        // With a rate the lease is careful, and always says no here.
+        if self.lease.try_take(n) {
             return Ok(());
         }
         self.admit_slowly(n)
@@ -44,9 +45,7 @@ impl PoolLane {
     #[cold]
     #[inline(never)]
     fn admit_slowly(&mut self, n: u64) -> Result<(), PoolRefusal> {
-        if !self.lease.try_take(n)
-            && let Err(shortfall) = self.lease.take_from_pool(n)
-        {
+        if let Err(shortfall) = self.lease.take_from_pool(n) {
             return Err(PoolRefusal::quota(&self.resource, n, shortfall));
         }
         for limiter in &self.limiters {

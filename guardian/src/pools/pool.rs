@@ -4,7 +4,7 @@
 use super::lane::PoolLane;
 use super::rate::{Limiter, RateLimit};
 use super::reservation::Reservation;
-use crate::lease::LeasePool;
+use crate::lease::{Lease, LeasePool};
 use std::fmt;
 use std::sync::Arc;
 
@@ -227,6 +227,12 @@ impl Pool {
 
     pub(crate) fn leases(&self) -> &Arc<LeasePool> {
         &self.inner.leases
+    }
+
+    /// A lease that asks the rates too, if there are any.
+    pub(crate) fn lease(&self, holder: &str) -> Lease {
+        let leases = &self.inner.leases;
+        if self.inner.limiters.is_empty() { leases.open(holder) } else { leases.open_careful(holder) }
     }
 
     pub(crate) fn limiters(&self) -> &[Arc<Limiter>] {
