@@ -74,6 +74,10 @@ kinds! {
     CONSTITUTION = 14, "constitution", "version", "previous";
     /// The store was full.
     STORE_FULL = 15, "store_full", "domain", "capacity";
+    /// Use rose above a mark of the quota.
+    MARK_CROSSED = 64, "mark_crossed", "used", "limit";
+    /// The real memory left the counted one behind.
+    MEMORY_DRIFT = 65, "memory_drift", "drift_bytes", "resident_bytes";
 }
 
 impl EventKind {

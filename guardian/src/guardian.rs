@@ -5,6 +5,7 @@ use crate::constitution::{Constitution, ConstitutionError};
 use crate::error::GuardianError;
 use crate::lane::GuardianLane;
 use crate::memory::MemoryReport;
+use crate::notices::Subscription;
 use crate::options::GuardianOptions;
 use crate::pools::{Pool, PoolError, PoolOptions};
 use crate::quota::{Limits, bytes_of};
@@ -151,7 +152,15 @@ impl Guardian {
     /// Marks crossed, cleanups, refusals told.
     #[must_use]
     pub fn report(&self) -> GuardianReport {
-        *lock(&self.shared.report)
+        let missed_notices = self.shared.subscribers.missed();
+        GuardianReport { missed_notices, ..*lock(&self.shared.report) }
+    }
+
+    /// Hears of everything that the guardian's thread does, from now on. `capacity` notices wait
+    /// for whoever does not listen; further ones are dropped and counted.
+    #[must_use]
+    pub fn subscribe(&self, capacity: usize) -> Subscription {
+        self.shared.subscribers.add(capacity)
     }
 }
 

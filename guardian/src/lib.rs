@@ -8,7 +8,7 @@
 //! | quotas by name, in trees; reservations; rates | `pools` |
 //! | tokens and bytes, the bounds on a token | `quota`, `constitution` |
 //! | the guardian's own thread, and what it looks at | `watcher`, `marks`, `memory`, `news` |
-//! | what it is told and what it tells | `options`, `error`, `report`, `tally` |
+//! | what it is told and what it tells | `options`, `error`, `notices`, `report`, `tally` |
 
 // Helpers of tests count as production code to clippy where `cfg(test)` is not all that gates them.
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test that can't go on fails"))]
@@ -21,6 +21,7 @@ mod lease;
 mod marks;
 mod memory;
 mod news;
+mod notices;
 mod options;
 mod pools;
 mod quota;
@@ -34,7 +35,8 @@ pub use constitution::{Constitution, ConstitutionError};
 pub use error::GuardianError;
 pub use guardian::Guardian;
 pub use lane::GuardianLane;
-pub use memory::MemoryReport;
+pub use memory::{AllocatorFigures, AllocatorStats, MemoryReport};
+pub use notices::{Notice, Subscription};
 pub use options::{GuardianOptions, Mark, MarkCrossed, MarkHook};
 pub use pools::{Pool, PoolError, PoolLane, PoolLevel, PoolOptions, PoolRefusal, RateLimit, Reservation};
 pub use quota::Limits;

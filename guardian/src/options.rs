@@ -3,6 +3,7 @@
 use crate::constitution::Constitution;
 use crate::error::GuardianError;
 use crate::marks::MarkFractions;
+use crate::memory::AllocatorStats;
 use crate::pools::RateLimit;
 use crate::quota::Limits;
 use ng_core::events::EventRecorder;
@@ -55,12 +56,19 @@ pub struct GuardianOptions {
     /// The most tokens that a lane takes at a time without asking again, at least 1. Default
     /// 1,024.
     pub max_lease: u64,
-    /// How often the process's memory is read and the marks are looked at, above 0. Default
-    /// 100 ms. (A mark crossed by a lane that asks for a new lease is seen at once.)
+    /// How often the marks are looked at, above 0, and the process's memory is read: up to ten
+    /// times as often while it moves, down to a tenth of it while it is still. Default 100 ms. (A
+    /// mark crossed by a lane that asks for a new lease is seen at once.)
     pub memory_interval: Duration,
+    /// How far the resident set may lie above the counted bytes before it is told, once until it
+    /// came back below half of this; 0 never tells. Default 1 GiB.
+    pub drift_bound_bytes: u64,
+    /// Reads the allocator's own figures into [`MemoryReport::allocator`](crate::MemoryReport).
+    pub allocator: Option<AllocatorStats>,
     /// The bounds on a token.
     pub constitution: Constitution,
-    /// Hears of refusals (at most one event per `memory_interval`), cleanups and constitutions.
+    /// Hears of refusals (at most one event per `memory_interval`), marks, cleanups, constitutions
+    /// and drift.
     pub events: Option<Arc<dyn EventRecorder>>,
     /// Hears of marks.
     pub on_mark: Option<MarkHook>,
@@ -77,6 +85,8 @@ impl Default for GuardianOptions {
             cleanup_target: 0.80,
             max_lease: 1_024,
             memory_interval: Duration::from_millis(100),
+            drift_bound_bytes: 1 << 30,
+            allocator: None,
             constitution: Constitution::default(),
             events: None,
             on_mark: None,
@@ -95,6 +105,8 @@ impl fmt::Debug for GuardianOptions {
             .field("cleanup_target", &self.cleanup_target)
             .field("max_lease", &self.max_lease)
             .field("memory_interval", &self.memory_interval)
+            .field("drift_bound_bytes", &self.drift_bound_bytes)
+            .field("allocator", &self.allocator.is_some())
             .field("constitution", &self.constitution)
             .field("events", &self.events.is_some())
             .field("on_mark", &self.on_mark.is_some())

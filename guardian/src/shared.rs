@@ -4,6 +4,7 @@ use crate::constitution::{Bounds, Constitution, ConstitutionError};
 use crate::lease::{LeasePool, Shortfall};
 use crate::memory::Readings;
 use crate::news::News;
+use crate::notices::{Notice, Subscribers};
 use crate::options::{GuardianOptions, MarkHook};
 use crate::pools::{Limiter, Pool, PoolRefusal};
 use crate::quota::{Limits, pool_refusal};
@@ -50,6 +51,7 @@ pub(crate) struct Shared {
     pub(crate) violations: Arc<Tally>,
     pub(crate) readings: Readings,
     pub(crate) news: News,
+    pub(crate) subscribers: Subscribers,
     pub(crate) events: Option<Arc<dyn EventRecorder>>,
     pub(crate) on_mark: Option<MarkHook>,
     pub(crate) report: Mutex<GuardianReport>,
@@ -86,6 +88,7 @@ impl Shared {
             violations: Arc::default(),
             readings: Readings::default(),
             news: News::default(),
+            subscribers: Subscribers::default(),
             events: options.events.clone(),
             on_mark: options.on_mark.clone(),
             report: Mutex::default(),
@@ -136,6 +139,8 @@ impl Shared {
         if let Some(events) = &self.events {
             events.record_rare(Event::rare(EventKind::CONSTITUTION, given, current), "");
         }
+        let notice = Notice::ConstitutionChanged { version: given, previous: current, reason: None };
+        self.subscribers.tell(&notice);
         Ok(())
     }
 

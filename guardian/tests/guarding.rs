@@ -8,7 +8,7 @@ use ng_core::events::{Event, EventKind, EventLane, EventRecorder, NoRecorder, Re
 use ng_core::token::Token;
 use ng_guardian::{
     Constitution, ConstitutionError, Guardian, GuardianError, GuardianLane, GuardianOptions, Limits, Mark,
-    Pool, PoolError, PoolOptions, RateLimit,
+    Notice, Pool, PoolError, PoolOptions, RateLimit,
 };
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
@@ -376,4 +376,30 @@ fn a_rate_refuses_by_name_and_leaves_nothing_in_use() {
     let refusal = lane.admit(60).unwrap_err();
     assert_eq!((refusal.quota, refusal.asked, refusal.limit), ("tokens_per_second", 60, 1));
     assert_eq!((guardian.stats().used, guardian.stats().refused), (100, 110));
+}
+
+#[test]
+fn subscribers_hear_of_marks_cleanups_refusals_and_constitutions_in_order() {
+    let guardian = Guardian::start(options(100)).unwrap();
+    let heard = guardian.subscribe(64);
+    let deaf = guardian.subscribe(1);
+    let store = Store::new(&guardian, u64::MAX);
+    store.set(&guardian);
+    let mut lane = guardian.open_lane("lane");
+    lane.admit(96).unwrap();
+    let mut notices = Vec::new();
+    while notices.len() < 4 {
+        notices.push(heard.next_within(Duration::from_secs(20)).expect("four notices"));
+    }
+    assert!(matches!(notices[0], Notice::MarkCrossed(crossed) if crossed.mark == Mark::Soft), "{notices:?}");
+    assert!(matches!(notices[1], Notice::MarkCrossed(crossed) if crossed.mark == Mark::Cleanup));
+    assert_eq!(notices[2], Notice::CleanupBegun { used: 96, target: 80 });
+    assert!(matches!(&notices[3], Notice::CleanupEnded(cleanup) if cleanup.freed == 16));
+    lane.admit(21).unwrap_err();
+    let refused = heard.next_within(Duration::from_secs(20));
+    assert_eq!(refused, Some(Notice::Refused { requests: 1, tokens: 21, limit: 100 }));
+    guardian.set_constitution(Constitution { version: 2, ..Constitution::default() }).unwrap();
+    let changed = Notice::ConstitutionChanged { version: 2, previous: 1, reason: None };
+    assert_eq!(heard.next_within(Duration::from_secs(20)), Some(changed));
+    assert_eq!((deaf.missed(), guardian.report().missed_notices), (5, 5));
 }
