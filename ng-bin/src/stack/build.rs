@@ -160,7 +160,8 @@ impl Builder {
             panic_hook,
         };
         if config.guardian.cleanup && !stack.admission.is_off() {
-            let cleaner = Arc::new(Cleaner::new(stack.lane("cleanup")?, Arc::clone(&stack.store)));
+            let policy = config.guardian.cleanup_policy;
+            let cleaner = Arc::new(Cleaner::new(stack.lane("cleanup")?, Arc::clone(&stack.store), policy));
             let weak: std::sync::Weak<dyn ng_core::admission::Reclaim> = Arc::downgrade(&cleaner) as _;
             stack.admission.shared().set_reclaim(weak);
             stack.cleaner = Some(cleaner);
@@ -356,7 +357,12 @@ fn open_guardian(
             strict: bounds.strict,
         },
         events: events.injected(),
-        on_mark: None,
+        drift_bound_bytes: section.drift_bound_bytes,
+        rate: u32::try_from(section.rate_per_second).ok().filter(|rate| *rate > 0).map(|per_second| {
+            let burst = u32::try_from(section.rate_burst).unwrap_or(u32::MAX);
+            ng_guardian::RateLimit { per_second, burst }
+        }),
+        ..GuardianOptions::default()
     })
     .map_err(|error| failed(error.into()))?;
     if present > 0 {
