@@ -1,6 +1,7 @@
 //! The shared side: starts the guardian, opens lanes, changes limits and constitution while
 //! lanes run, and reports. Nothing here is on the hot path.
 
+use crate::cdna::Court;
 use crate::constitution::{Constitution, ConstitutionError};
 use crate::error::GuardianError;
 use crate::lane::GuardianLane;
@@ -47,10 +48,20 @@ impl Guardian {
     ///
     /// # Errors
     /// [`GuardianError`]; nothing was started then.
-    pub fn start(options: GuardianOptions) -> Result<Self, GuardianError> {
+    pub fn start(mut options: GuardianOptions) -> Result<Self, GuardianError> {
         options.validate()?;
+        let court = match &options.cdna {
+            None => None,
+            Some(dir) => Some(Court::open(dir, &options.constitution)?),
+        };
+        if let Some(court) = &court {
+            options.constitution = court.in_force().clone();
+        }
         let shared = Arc::new(Shared::new(&options)?);
-        let thread = watcher::start(&shared, &options).map_err(GuardianError::NoThread)?;
+        if let Some(hook) = &options.on_constitution {
+            hook(&options.constitution);
+        }
+        let thread = watcher::start(&shared, &options, court).map_err(GuardianError::NoThread)?;
         Ok(Self { shared, thread: Some(thread) })
     }
 

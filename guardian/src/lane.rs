@@ -90,6 +90,10 @@ impl AdmissionLane for GuardianLane {
         }
         self.violated(token)
     }
+
+    fn may_delete(&mut self) -> Result<(), Violation> {
+        self.bounds.may_delete()
+    }
 }
 
 impl fmt::Debug for GuardianLane {

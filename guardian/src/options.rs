@@ -8,6 +8,7 @@ use crate::pools::RateLimit;
 use crate::quota::Limits;
 use ng_core::events::EventRecorder;
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,6 +35,9 @@ pub struct MarkCrossed {
 /// Called on the guardian's thread when a mark is crossed. It should be short: the memory is not
 /// watched meanwhile.
 pub type MarkHook = Arc<dyn Fn(MarkCrossed) + Send + Sync>;
+
+/// Called when a constitution comes in force, on whichever thread put it there.
+pub type ConstitutionHook = Arc<dyn Fn(&Constitution) + Send + Sync>;
 
 /// How a guardian guards. All fractions are of the limit in force.
 #[derive(Clone)]
@@ -70,8 +74,15 @@ pub struct GuardianOptions {
     /// Hears of refusals (at most one event per `memory_interval`), marks, cleanups, constitutions
     /// and drift.
     pub events: Option<Arc<dyn EventRecorder>>,
+    /// The directory of the constitution's history. What is in force by it goes before
+    /// `constitution`, and what becomes active in it later is put in force and watched. Default
+    /// none.
+    pub cdna: Option<PathBuf>,
     /// Hears of marks.
     pub on_mark: Option<MarkHook>,
+    /// Hears of each constitution that comes in force, the first one at the start: for settings
+    /// that others hold, such as the sample rate.
+    pub on_constitution: Option<ConstitutionHook>,
 }
 
 impl Default for GuardianOptions {
@@ -89,7 +100,9 @@ impl Default for GuardianOptions {
             allocator: None,
             constitution: Constitution::default(),
             events: None,
+            cdna: None,
             on_mark: None,
+            on_constitution: None,
         }
     }
 }
@@ -109,6 +122,8 @@ impl fmt::Debug for GuardianOptions {
             .field("allocator", &self.allocator.is_some())
             .field("constitution", &self.constitution)
             .field("events", &self.events.is_some())
+            .field("cdna", &self.cdna)
+            .field("on_constitution", &self.on_constitution.is_some())
             .field("on_mark", &self.on_mark.is_some())
             .finish()
     }

@@ -35,6 +35,8 @@ pub struct GuardianReport {
     pub panics: u64,
     /// How often the drift of the real memory passed its bound.
     pub drifts: u64,
+    /// How often the constitution's history changed into one that could not be put in force.
+    pub constitution_problems: u64,
     /// Notices that found a subscriber's channel full.
     pub missed_notices: u64,
     /// The last cleanup.

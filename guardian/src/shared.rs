@@ -5,7 +5,7 @@ use crate::lease::{LeasePool, Shortfall};
 use crate::memory::Readings;
 use crate::news::News;
 use crate::notices::{Notice, Subscribers};
-use crate::options::{GuardianOptions, MarkHook};
+use crate::options::{ConstitutionHook, GuardianOptions, MarkHook};
 use crate::pools::{Limiter, Pool, PoolRefusal};
 use crate::quota::{Limits, pool_refusal};
 use crate::report::{CleanupReport, GuardianReport};
@@ -54,6 +54,9 @@ pub(crate) struct Shared {
     pub(crate) subscribers: Subscribers,
     pub(crate) events: Option<Arc<dyn EventRecorder>>,
     pub(crate) on_mark: Option<MarkHook>,
+    on_constitution: Option<ConstitutionHook>,
+    /// Whether the constitution lets events be recorded.
+    pub(crate) tells_events: AtomicBool,
     pub(crate) report: Mutex<GuardianReport>,
     pub(crate) stop: AtomicBool,
     /// What frees, or what it frees for, has changed since the thread last looked.
@@ -91,6 +94,8 @@ impl Shared {
             subscribers: Subscribers::default(),
             events: options.events.clone(),
             on_mark: options.on_mark.clone(),
+            on_constitution: options.on_constitution.clone(),
+            tells_events: AtomicBool::new(options.constitution.events),
             report: Mutex::default(),
             stop: AtomicBool::new(false),
             cleanup_changed: AtomicBool::new(false),
@@ -126,22 +131,50 @@ impl Shared {
     }
 
     pub(crate) fn set_constitution(&self, constitution: Constitution) -> Result<(), ConstitutionError> {
-        let bounds = Bounds::new(&constitution)?;
         let mut law = lock(&self.law);
         let (given, current) = (constitution.version, law.constitution.version);
+        let bounds = Bounds::new(&constitution)?;
         if given <= current {
             return Err(ConstitutionError::VersionNotAbove { given, current });
         }
+        self.enact(&mut law, constitution.clone(), bounds);
+        drop(law);
+        self.proclaim(&constitution, current, None);
+        Ok(())
+    }
+
+    /// What the history has in force, whichever version that is.
+    pub(crate) fn enforce(
+        &self,
+        constitution: Constitution,
+        reason: Option<String>,
+    ) -> Result<(), ConstitutionError> {
+        let bounds = Bounds::new(&constitution)?;
+        let mut law = lock(&self.law);
+        let previous = law.constitution.version;
+        self.enact(&mut law, constitution.clone(), bounds);
+        drop(law);
+        self.proclaim(&constitution, previous, reason);
+        Ok(())
+    }
+
+    fn enact(&self, law: &mut Law, constitution: Constitution, bounds: Bounds) {
+        self.tells_events.store(constitution.events, Ordering::Relaxed);
         *law = Law { constitution, bounds };
         // Within the lock, so that a lane which sees the new number reads the new bounds.
         self.generation.fetch_add(1, Ordering::Relaxed);
-        drop(law);
+    }
+
+    fn proclaim(&self, constitution: &Constitution, previous: u64, reason: Option<String>) {
+        let version = constitution.version;
         if let Some(events) = &self.events {
-            events.record_rare(Event::rare(EventKind::CONSTITUTION, given, current), "");
+            let event = Event::rare(EventKind::CONSTITUTION, version, previous);
+            events.record_rare(event, reason.as_deref().unwrap_or_default());
         }
-        let notice = Notice::ConstitutionChanged { version: given, previous: current, reason: None };
-        self.subscribers.tell(&notice);
-        Ok(())
+        self.subscribers.tell(&Notice::ConstitutionChanged { version, previous, reason });
+        if let Some(hook) = &self.on_constitution {
+            hook(constitution);
+        }
     }
 
     pub(crate) fn limits(&self) -> Limits {

@@ -2,6 +2,7 @@
 //! one cleanup at a time and tells of refusals. Lanes never wait for it, and it holds no lock
 //! while it calls what others wrote.
 
+use crate::cdna::{Court, Verdict};
 use crate::marks::{Marks, Seen};
 use crate::memory::{Drift, Pace, Probe, drift};
 use crate::notices::Notice;
@@ -28,10 +29,16 @@ struct Watcher {
     interval: Duration,
     next_read: Instant,
     next_news: Instant,
+    court: Option<Court>,
+    next_look: Instant,
 }
 
 /// Reads the memory once, so that no report is empty, and starts the thread.
-pub(crate) fn start(shared: &Arc<Shared>, options: &GuardianOptions) -> std::io::Result<JoinHandle<()>> {
+pub(crate) fn start(
+    shared: &Arc<Shared>,
+    options: &GuardianOptions,
+    court: Option<Court>,
+) -> std::io::Result<JoinHandle<()>> {
     let now = Instant::now();
     let mut watcher = Watcher {
         shared: Arc::clone(shared),
@@ -42,6 +49,8 @@ pub(crate) fn start(shared: &Arc<Shared>, options: &GuardianOptions) -> std::io:
         interval: options.memory_interval,
         next_read: now,
         next_news: now,
+        court,
+        next_look: now,
     };
     watcher.read_memory(now);
     let thread = std::thread::Builder::new().name(NAME.to_owned()).spawn(move || watcher.run())?;
@@ -59,6 +68,9 @@ impl Watcher {
                 self.read_memory(now);
             }
             self.look_at_marks();
+            if now >= self.next_look {
+                self.look_at_history(now);
+            }
             if now >= self.next_news {
                 self.tell_refusals(now);
             }
@@ -99,6 +111,26 @@ impl Watcher {
                 &note,
             );
             self.tell(Notice::MemoryDrift { drift_bytes, resident_bytes });
+        }
+    }
+
+    fn look_at_history(&mut self, now: Instant) {
+        self.next_look = now + self.interval;
+        let violations = self.shared.violations.sum();
+        match self.court.as_mut().and_then(|court| court.look(violations, now)) {
+            None => {}
+            Some(Verdict::Enforce(constitution, reason)) => {
+                let shared = &self.shared;
+                if let Some(Err(error)) = self.guarded(|| shared.enforce(constitution, reason)) {
+                    self.tell(Notice::ConstitutionProblem(error.to_string()));
+                }
+            }
+            Some(Verdict::Problem(why)) => {
+                lock(&self.shared.report).constitution_problems += 1;
+                let version = self.shared.constitution().version;
+                self.record(Event::rare(EventKind::CONSTITUTION, version, version), &why);
+                self.tell(Notice::ConstitutionProblem(why));
+            }
         }
     }
 
@@ -191,7 +223,9 @@ impl Watcher {
     }
 
     fn record(&self, event: Event, note: &str) {
-        if let Some(events) = &self.shared.events {
+        if let Some(events) = &self.shared.events
+            && (self.shared.tells_events.load(Ordering::Relaxed) || event.kind == EventKind::CONSTITUTION)
+        {
             self.guarded(|| events.record_rare(event, note));
         }
     }

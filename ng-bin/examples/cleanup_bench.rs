@@ -19,7 +19,10 @@ const BATCH: usize = 1_000;
 
 /// When a cleanup began and ended, and what it freed.
 #[derive(Default)]
-struct Times(Mutex<(Option<Instant>, Option<(Instant, u64)>)>);
+struct Times(Mutex<Span>);
+
+/// When it began; when it ended and what it freed.
+type Span = (Option<Instant>, Option<(Instant, u64)>);
 
 impl EventRecorder for Times {
     fn lane(&self, name: &str) -> Box<dyn EventLane> {

@@ -4,6 +4,8 @@
 //! Exit codes: 0 all well; 1 the run says no (a budget broken, a strict run stopped, tokens
 //! lost); 64 wrong words; 74 a file or the log failed; 78 the configuration must change.
 
+#[cfg(feature = "guardian")]
+mod cdna;
 mod config;
 mod ingest;
 mod output;
@@ -46,6 +48,10 @@ enum Command {
     /// Check, print or explain the configuration.
     #[command(subcommand)]
     Config(config::Words),
+    /// Show, change, activate and take back the constitution.
+    #[cfg(feature = "guardian")]
+    #[command(subcommand)]
+    Cdna(cdna::Words),
     /// What a recovery test kills; not for people.
     #[command(hide = true)]
     StressChild(stress::ChildArgs),
@@ -97,6 +103,8 @@ pub fn main() -> ExitCode {
         Command::Ingest(args) => ingest::run(&args),
         Command::Recover(args) => recover::run(&args),
         Command::Config(words) => config::run(&words),
+        #[cfg(feature = "guardian")]
+        Command::Cdna(words) => cdna::run(&words),
         Command::StressChild(args) => stress::run_child(&args),
     };
     match outcome {

@@ -147,6 +147,9 @@ section! {
         rate_burst: u64 = 100_000, whole(1, u32::MAX as u64);
         /// Milliseconds between two readings of the process's memory.
         memory_interval_ms: u64 = 100, whole(1, 60_000);
+        /// Directory of the constitution's history, which goes before `[guardian.constitution]` once it has
+        /// an active version; "" keeps none.
+        cdna_dir: Option<PathBuf> = None;
         /// Bytes by which resident memory may lie above that of tokens before it is told; 0 never tells.
         drift_bound_bytes: u64 = 1 << 30, whole(0, MOST);
     }
