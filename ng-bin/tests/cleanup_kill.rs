@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 const CHILD: &str = "NG_STACK_TEST_CLEANUP_DIR";
+const AFTER: &str = "NG_STACK_TEST_CLEANUP_AFTER";
 const LIMIT: u64 = 400_000;
 const MARK: u64 = 380_000;
 const TARGET: u64 = 100_000;
@@ -36,24 +37,39 @@ fn config(dir: &Path, cleanup: bool) -> StackConfig {
     config
 }
 
-/// Says on standard output when a cleanup begins and ends.
-struct Says;
+/// Stands still for good after so many deletions, and says so on standard output: whoever cleans
+/// up is then in the middle of it, however the machine is loaded.
+struct StandsStill {
+    after: u64,
+}
 
-impl EventRecorder for Says {
+struct Counts {
+    left: u64,
+}
+
+impl EventRecorder for StandsStill {
     fn lane(&self, name: &str) -> Box<dyn EventLane> {
-        NoRecorder.lane(name)
+        if name == "cleanup" { Box::new(Counts { left: self.after }) } else { NoRecorder.lane(name) }
     }
 
-    fn record_rare(&self, event: Event, _note: &str) {
-        if event.kind == EventKind::CLEANUP_BEGUN {
-            // Standard output of a test is captured unless it goes around the macro.
-            let mut out = std::io::stdout();
-            writeln!(out, "cleanup begun").unwrap();
-        }
-    }
+    fn record_rare(&self, _event: Event, _note: &str) {}
 
     fn stats(&self) -> RecorderStats {
         RecorderStats::default()
+    }
+}
+
+impl EventLane for Counts {
+    fn record(&mut self, event: Event) {
+        self.left -= u64::from(event.kind == EventKind::TOKEN_DELETED);
+        if self.left == 0 {
+            // Standard output of a test is captured unless it goes around the macro.
+            let mut out = std::io::stdout();
+            writeln!(out, "in the middle").unwrap();
+            loop {
+                std::thread::park();
+            }
+        }
     }
 }
 
@@ -62,8 +78,9 @@ impl EventRecorder for Says {
 #[test]
 fn child_that_cleans_up_until_it_is_killed() {
     let Ok(dir) = std::env::var(CHILD) else { return };
-    let stack =
-        Stack::builder().config(config(Path::new(&dir), true)).events(Arc::new(Says)).build().unwrap();
+    let after = std::env::var(AFTER).unwrap().parse().unwrap();
+    let events = Arc::new(StandsStill { after });
+    let stack = Stack::builder().config(config(Path::new(&dir), true)).events(events).build().unwrap();
     let mut lane = stack.lane("maker").unwrap();
     let mut report = BatchReport::default();
     for round in 0.. {
@@ -84,20 +101,21 @@ fn a_kill_in_the_middle_of_a_cleanup_leaves_quota_log_and_store_agreed() {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "child_that_cleans_up_until_it_is_killed", "--nocapture"])
             .env(CHILD, dir.path())
+            .env(AFTER, (30_000 * (round + 1)).to_string())
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let mut begun = lines.map_while(Result::ok).filter(|line| line.contains("cleanup begun"));
-        begun.next().expect("a cleanup begins");
-        std::thread::sleep(Duration::from_millis(2 + round * 2));
+        let mut middle = lines.map_while(Result::ok).filter(|line| line.contains("in the middle"));
+        middle.next().expect("a cleanup comes to its middle");
+        std::thread::sleep(Duration::from_millis(round * 3));
         child.kill().unwrap();
         child.wait().unwrap();
 
         let alone = TokenStore::new();
         let found = ng_stack::stack::replay(dir.path(), &alone).unwrap().unwrap();
         let deleted = found.applied + found.superseded - alone.len();
-        in_the_middle += u64::from(deleted > 0 && alone.len() > TARGET + 1_000);
+        in_the_middle += u64::from(deleted > 0 && alone.len() > TARGET);
         let stack = Stack::builder().config(config(dir.path(), false)).build().unwrap();
         let tokens: Vec<_> = stack.store().iter().collect();
         assert_eq!(tokens, alone.iter().collect::<Vec<_>>(), "round {round}: the log says it twice alike");
