@@ -109,6 +109,15 @@ pub trait AdmissionLane: Send {
     /// # Errors
     /// [`Violation`] if the token is to be refused. Violations that are merely counted pass.
     fn check(&mut self, token: &Token) -> Result<(), Violation>;
+
+    /// Whether the constitution lets tokens be deleted, as of the last [`AdmissionLane::refresh`].
+    /// Asked once per deletion or per batch of them.
+    ///
+    /// # Errors
+    /// [`Violation`] if nothing may be deleted.
+    fn may_delete(&mut self) -> Result<(), Violation> {
+        Ok(())
+    }
 }
 
 impl<L: AdmissionLane + ?Sized> AdmissionLane for Box<L> {
@@ -130,6 +139,11 @@ impl<L: AdmissionLane + ?Sized> AdmissionLane for Box<L> {
     #[inline]
     fn check(&mut self, token: &Token) -> Result<(), Violation> {
         (**self).check(token)
+    }
+
+    #[inline]
+    fn may_delete(&mut self) -> Result<(), Violation> {
+        (**self).may_delete()
     }
 }
 

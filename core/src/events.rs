@@ -81,6 +81,10 @@ kinds! {
     STORE_FULL = 15, "store_full", "domain", "capacity";
     /// The rings of a process that had died were found.
     DEAD_FOUND = 16, "dead_found", "pid", "durable_lsn";
+    /// Use rose above a mark of the quota.
+    MARK_CROSSED = 64, "mark_crossed", "used", "limit";
+    /// The real memory left the counted one behind.
+    MEMORY_DRIFT = 65, "memory_drift", "drift_bytes", "resident_bytes";
 }
 
 impl EventKind {

@@ -17,6 +17,9 @@ pub const TOKEN_AGAIN: RecordKind = RecordKind(0x0002);
 /// A deletion. Payload: the id and the generation (both `u32`, little endian), 8 bytes.
 pub const TOKEN_DELETED: RecordKind = RecordKind(0x0003);
 
+/// The size of a [`TOKEN_DELETED`] payload.
+pub const DELETED_BYTES: usize = 8;
+
 /// A record of one of the kinds above, read back.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum TokenRecord {
@@ -61,8 +64,8 @@ pub fn encode_again(token: &Token, generation: u32) -> [u8; TOKEN_BYTES + 4] {
 
 /// The payload of [`TOKEN_DELETED`].
 #[must_use]
-pub fn encode_deleted(id: TokenId, generation: u32) -> [u8; 8] {
-    let mut payload = [0; 8];
+pub fn encode_deleted(id: TokenId, generation: u32) -> [u8; DELETED_BYTES] {
+    let mut payload = [0; DELETED_BYTES];
     payload[..4].copy_from_slice(&id.raw().to_le_bytes());
     payload[4..].copy_from_slice(&generation.to_le_bytes());
     payload

@@ -20,6 +20,16 @@ pub struct Constitution {
     pub validation: bool,
     /// Whether a violation refuses the token; otherwise it is counted and passed.
     pub strict: bool,
+    /// Whether the guardian's events go to the flight recorder. Changes of the constitution always
+    /// do.
+    pub events: bool,
+    /// Whether tokens may be deleted, by a cleanup too.
+    pub mutation: bool,
+    /// Whether no token may be made or deleted at all.
+    pub read_only: bool,
+    /// The share of operations that is to be sampled, 0–1; `None` leaves it as it is. Whoever hears
+    /// [`GuardianOptions::on_constitution`](crate::GuardianOptions::on_constitution) sets it.
+    pub sample_rate: Option<f64>,
 }
 
 impl Default for Constitution {
@@ -32,6 +42,10 @@ impl Default for Constitution {
             strength: 0.0..=f32::from(u8::MAX) / STRENGTH_SCALE,
             validation: true,
             strict: true,
+            events: true,
+            mutation: true,
+            read_only: false,
+            sample_rate: None,
         }
     }
 }
@@ -86,6 +100,8 @@ pub(crate) struct Bounds {
     strength: Steps,
     unchecked: bool,
     strict: bool,
+    read_only: bool,
+    mutation: bool,
     version: u64,
 }
 
@@ -134,13 +150,21 @@ fn ends(field: &'static str, range: &RangeInclusive<f32>) -> Result<(f32, f32), 
 impl Bounds {
     pub(crate) fn new(constitution: &Constitution) -> Result<Self, ConstitutionError> {
         let (weight_min, weight_max) = ends("weight", &constitution.weight)?;
+        // No weight is within these two, so a read-only constitution costs no branch of its own.
+        let (weight_min, weight_max) = if constitution.read_only {
+            (f32::INFINITY, f32::NEG_INFINITY)
+        } else {
+            (weight_min, weight_max)
+        };
         Ok(Self {
             weight_min,
             weight_max,
             radius: Steps::within("radius", &constitution.radius, RADIUS_SCALE)?,
             strength: Steps::within("strength", &constitution.strength, STRENGTH_SCALE)?,
-            unchecked: !constitution.validation,
-            strict: constitution.strict,
+            unchecked: !constitution.validation && !constitution.read_only,
+            strict: constitution.strict || constitution.read_only,
+            read_only: constitution.read_only,
+            mutation: constitution.mutation,
             version: constitution.version,
         })
     }
@@ -161,9 +185,21 @@ impl Bounds {
         self.strict
     }
 
+    /// Whether tokens may be deleted.
+    pub(crate) fn may_delete(&self) -> Result<(), Violation> {
+        match (self.read_only, self.mutation) {
+            (true, _) => Err(flag("read_only", self.version)),
+            (false, false) => Err(flag("mutation", self.version)),
+            (false, true) => Ok(()),
+        }
+    }
+
     /// What is wrong with a token that [`Bounds::allows`] did not let pass.
     pub(crate) fn violation(&self, token: &Token) -> Violation {
         let version = self.version;
+        if self.read_only {
+            return flag("read_only", version);
+        }
         self.radius
             .violation("radius", token.radius_raw, RADIUS_SCALE, version)
             .or_else(|| self.strength.violation("strength", token.strength_raw, STRENGTH_SCALE, version))
@@ -175,6 +211,11 @@ impl Bounds {
                 version,
             })
     }
+}
+
+/// A flag that forbids everything, in the form of a bound.
+fn flag(field: &'static str, version: u64) -> Violation {
+    Violation { field, value: 1.0, min: 0.0, max: 0.0, version }
 }
 
 #[cfg(all(test, not(loom)))]
@@ -203,6 +244,19 @@ mod tests {
     fn without_validation_even_nan_passes() {
         let bounds = Bounds::new(&Constitution { validation: false, ..Constitution::default() }).unwrap();
         assert!(bounds.allows(&token(f32::NAN, 0, 0)));
+    }
+
+    #[test]
+    fn read_only_forbids_every_token_even_without_validation() {
+        let constitution =
+            Constitution { read_only: true, validation: false, strict: false, ..Constitution::default() };
+        let bounds = Bounds::new(&constitution).unwrap();
+        assert!(!bounds.allows(&token(0.5, 1, 1)) && bounds.strict());
+        assert_eq!(bounds.violation(&token(0.5, 1, 1)).field, "read_only");
+        assert_eq!(bounds.may_delete().unwrap_err().field, "read_only");
+        let frozen = Bounds::new(&Constitution { mutation: false, ..Constitution::default() }).unwrap();
+        assert!(frozen.allows(&token(0.5, 1, 1)));
+        assert_eq!(frozen.may_delete().unwrap_err().field, "mutation");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Why a guardian does not start, or does not take a change.
 
+use crate::cdna::HistoryError;
 use crate::constitution::ConstitutionError;
 
 /// Nothing was started or changed.
@@ -47,6 +48,9 @@ pub enum GuardianError {
     /// A constitution that can't be put in force.
     #[error(transparent)]
     Constitution(#[from] ConstitutionError),
+    /// The constitution's history can't be read.
+    #[error(transparent)]
+    History(#[from] HistoryError),
     /// The operating system gave no thread.
     #[error(
         "the guardian's thread could not be started: raise the limit on threads (ulimit -u, or the cgroup's pids.max)"

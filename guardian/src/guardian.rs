@@ -1,11 +1,14 @@
 //! The shared side: starts the guardian, opens lanes, changes limits and constitution while
 //! lanes run, and reports. Nothing here is on the hot path.
 
+use crate::cdna::Court;
 use crate::constitution::{Constitution, ConstitutionError};
 use crate::error::GuardianError;
 use crate::lane::GuardianLane;
 use crate::memory::MemoryReport;
+use crate::notices::Subscription;
 use crate::options::GuardianOptions;
+use crate::pools::{Pool, PoolError, PoolOptions};
 use crate::quota::{Limits, bytes_of};
 use crate::report::GuardianReport;
 use crate::shared::{Shared, lock};
@@ -45,10 +48,20 @@ impl Guardian {
     ///
     /// # Errors
     /// [`GuardianError`]; nothing was started then.
-    pub fn start(options: GuardianOptions) -> Result<Self, GuardianError> {
+    pub fn start(mut options: GuardianOptions) -> Result<Self, GuardianError> {
         options.validate()?;
+        let court = match &options.cdna {
+            None => None,
+            Some(dir) => Some(Court::open(dir, &options.constitution)?),
+        };
+        if let Some(court) = &court {
+            options.constitution = court.in_force().clone();
+        }
         let shared = Arc::new(Shared::new(&options)?);
-        let thread = watcher::start(&shared, &options).map_err(GuardianError::NoThread)?;
+        if let Some(hook) = &options.on_constitution {
+            hook(&options.constitution);
+        }
+        let thread = watcher::start(&shared, &options, court).map_err(GuardianError::NoThread)?;
         Ok(Self { shared, thread: Some(thread) })
     }
 
@@ -56,7 +69,56 @@ impl Guardian {
     /// until its first use.
     #[must_use]
     pub fn open_lane(&self, name: &str) -> GuardianLane {
-        GuardianLane::new(Arc::clone(&self.shared), name)
+        GuardianLane::new(Arc::clone(&self.shared), &self.shared.tokens, name)
+    }
+
+    /// A lane whose tokens count in `pool` too: a tenant's, or a group's. Whoever releases them
+    /// must be in the same pool.
+    ///
+    /// # Errors
+    /// [`PoolError::Stranger`] if the pool is not one of [`Guardian::tokens`].
+    pub fn open_lane_in(&self, pool: &Pool, name: &str) -> Result<GuardianLane, PoolError> {
+        if !pool.leases().is_kin(&self.shared.pool) {
+            return Err(PoolError::Stranger { pool: pool.path().to_owned() });
+        }
+        Ok(GuardianLane::new(Arc::clone(&self.shared), pool, name))
+    }
+
+    /// The quota on tokens as a pool, to make pools within it. Its limit is for
+    /// [`Guardian::set_limits`] to change.
+    #[must_use]
+    pub fn tokens(&self) -> Pool {
+        self.shared.tokens.clone()
+    }
+
+    /// A quota on something else that can be counted, such as `connections`, found by its name
+    /// from now on.
+    ///
+    /// # Errors
+    /// [`PoolError`]; an existing quota of that name stays as it is.
+    pub fn define_quota(&self, name: &str, options: PoolOptions) -> Result<Pool, PoolError> {
+        let pool = Pool::new(name, options)?;
+        let mut quotas = lock(&self.shared.quotas);
+        if quotas.contains_key(name) || name == self.shared.tokens.resource() {
+            return Err(PoolError::Exists { name: name.to_owned() });
+        }
+        quotas.insert(name.to_owned(), pool.clone());
+        Ok(pool)
+    }
+
+    /// The quota of that name; `tokens` is the guardian's own.
+    #[must_use]
+    pub fn quota(&self, name: &str) -> Option<Pool> {
+        if name == self.shared.tokens.resource() {
+            return Some(self.tokens());
+        }
+        lock(&self.shared.quotas).get(name).cloned()
+    }
+
+    /// All quotas, the one on tokens first, then by name.
+    #[must_use]
+    pub fn quotas(&self) -> Vec<Pool> {
+        std::iter::once(self.tokens()).chain(lock(&self.shared.quotas).values().cloned()).collect()
     }
 
     /// The quotas in force.
@@ -101,7 +163,15 @@ impl Guardian {
     /// Marks crossed, cleanups, refusals told.
     #[must_use]
     pub fn report(&self) -> GuardianReport {
-        *lock(&self.shared.report)
+        let missed_notices = self.shared.subscribers.missed();
+        GuardianReport { missed_notices, ..*lock(&self.shared.report) }
+    }
+
+    /// Hears of everything that the guardian's thread does, from now on. `capacity` notices wait
+    /// for whoever does not listen; further ones are dropped and counted.
+    #[must_use]
+    pub fn subscribe(&self, capacity: usize) -> Subscription {
+        self.shared.subscribers.add(capacity)
     }
 }
 
@@ -120,7 +190,7 @@ impl Admission for Guardian {
         AdmissionStats {
             used: level.used,
             limit: level.limit,
-            refused: level.refused,
+            refused: level.refused + self.shared.rate_refused.load(Ordering::Relaxed),
             violations: self.shared.violations.sum(),
             cleanups: report.cleanups,
             freed: report.freed,

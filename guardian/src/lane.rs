@@ -4,6 +4,7 @@
 
 use crate::constitution::Bounds;
 use crate::lease::Lease;
+use crate::pools::{Limiter, Pool};
 use crate::shared::Shared;
 use crate::tally::TallyPart;
 use ng_core::admission::{AdmissionLane, Refusal, Violation};
@@ -15,6 +16,7 @@ use std::sync::Arc;
 /// lease; the tokens that it admitted stay in use.
 pub struct GuardianLane {
     lease: Lease,
+    limiters: Box<[Arc<Limiter>]>,
     bounds: Bounds,
     generation: u64,
     violations: TallyPart,
@@ -22,24 +24,27 @@ pub struct GuardianLane {
 }
 
 impl GuardianLane {
-    pub(crate) fn new(shared: Arc<Shared>, name: &str) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, pool: &Pool, name: &str) -> Self {
         let (bounds, generation) = shared.bounds();
-        let lease = shared.pool.open(name);
-        Self { lease, bounds, generation, violations: shared.violations.part(), shared }
+        let (lease, limiters) = (pool.lease(name), pool.limiters().into());
+        Self { lease, limiters, bounds, generation, violations: shared.violations.part(), shared }
     }
 
     #[cold]
     #[inline(never)]
-    fn admit_from_pool(&mut self, n: u64) -> Result<(), Refusal> {
+    fn admit_slowly(&mut self, n: u64) -> Result<(), Refusal> {
         match self.lease.take_from_pool(n) {
-            Ok(alarm) => {
-                if alarm {
-                    self.shared.wake();
-                }
-                Ok(())
-            }
-            Err(shortfall) => Err(self.shared.refuse(n, &shortfall)),
+            Ok(true) => self.shared.wake(),
+            Ok(false) => {}
+            Err(shortfall) => return Err(self.shared.refuse(n, &shortfall)),
         }
+        for limiter in &self.limiters {
+            if let Err(refusal) = limiter.check(n) {
+                self.lease.release(n);
+                return Err(self.shared.refuse_rate(n, &refusal));
+            }
+        }
+        Ok(())
     }
 
     #[cold]
@@ -59,10 +64,11 @@ impl GuardianLane {
 impl AdmissionLane for GuardianLane {
     #[inline(always)]
     fn admit(&mut self, n: u64) -> Result<(), Refusal> {
+        // With a rate the lease is careful, and always says no here.
         if self.lease.try_take(n) {
             return Ok(());
         }
-        self.admit_from_pool(n)
+        self.admit_slowly(n)
     }
 
     #[inline(always)]
@@ -83,6 +89,10 @@ impl AdmissionLane for GuardianLane {
             return Ok(());
         }
         self.violated(token)
+    }
+
+    fn may_delete(&mut self) -> Result<(), Violation> {
+        self.bounds.may_delete()
     }
 }
 

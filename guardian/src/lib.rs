@@ -5,13 +5,16 @@
 //! |---|---|
 //! | an exact limit, shared by threads that hardly meet | `lease` |
 //! | the two sides of the contract | `guardian`, `lane`, `shared` |
+//! | quotas by name, in trees; reservations; rates | `pools` |
 //! | tokens and bytes, the bounds on a token | `quota`, `constitution` |
+//! | the constitution's document, history and trial | `cdna` |
 //! | the guardian's own thread, and what it looks at | `watcher`, `marks`, `memory`, `news` |
-//! | what it is told and what it tells | `options`, `error`, `report`, `tally` |
+//! | what it is told and what it tells | `options`, `error`, `notices`, `report`, `tally` |
 
 // Helpers of tests count as production code to clippy where `cfg(test)` is not all that gates them.
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test that can't go on fails"))]
 
+pub mod cdna;
 mod constitution;
 mod error;
 mod guardian;
@@ -20,7 +23,9 @@ mod lease;
 mod marks;
 mod memory;
 mod news;
+mod notices;
 mod options;
+mod pools;
 mod quota;
 mod report;
 mod shared;
@@ -32,7 +37,9 @@ pub use constitution::{Constitution, ConstitutionError};
 pub use error::GuardianError;
 pub use guardian::Guardian;
 pub use lane::GuardianLane;
-pub use memory::MemoryReport;
-pub use options::{GuardianOptions, Mark, MarkCrossed, MarkHook};
+pub use memory::{AllocatorFigures, AllocatorStats, MemoryReport};
+pub use notices::{Notice, Subscription};
+pub use options::{ConstitutionHook, GuardianOptions, Mark, MarkCrossed, MarkHook};
+pub use pools::{Pool, PoolError, PoolLane, PoolLevel, PoolOptions, PoolRefusal, RateLimit, Reservation};
 pub use quota::Limits;
 pub use report::{CleanupReport, GuardianReport};

@@ -3,9 +3,12 @@
 use crate::constitution::Constitution;
 use crate::error::GuardianError;
 use crate::marks::MarkFractions;
+use crate::memory::AllocatorStats;
+use crate::pools::RateLimit;
 use crate::quota::Limits;
 use ng_core::events::EventRecorder;
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,12 +36,18 @@ pub struct MarkCrossed {
 /// watched meanwhile.
 pub type MarkHook = Arc<dyn Fn(MarkCrossed) + Send + Sync>;
 
+/// Called when a constitution comes in force, on whichever thread put it there.
+pub type ConstitutionHook = Arc<dyn Fn(&Constitution) + Send + Sync>;
+
 /// How a guardian guards. All fractions are of the limit in force.
 #[derive(Clone)]
 pub struct GuardianOptions {
     /// The quotas; the tighter one is the limit. Default 10,000,000 tokens and 1,000,000,000
     /// bytes.
     pub limits: Limits,
+    /// Tokens let in a second, beside the quotas; a lane then reads a clock at each admission.
+    /// Default none.
+    pub rate: Option<RateLimit>,
     /// The mark that warns once use is above it; above 0. Default 0.80.
     pub soft_mark: f64,
     /// The mark above which a cleanup starts; above the soft mark and at most 1. Default 0.95.
@@ -51,30 +60,49 @@ pub struct GuardianOptions {
     /// The most tokens that a lane takes at a time without asking again, at least 1. Default
     /// 1,024.
     pub max_lease: u64,
-    /// How often the process's memory is read and the marks are looked at, above 0. Default
-    /// 100 ms. (A mark crossed by a lane that asks for a new lease is seen at once.)
+    /// How often the marks are looked at, above 0, and the process's memory is read: up to ten
+    /// times as often while it moves, down to a tenth of it while it is still. Default 100 ms. (A
+    /// mark crossed by a lane that asks for a new lease is seen at once.)
     pub memory_interval: Duration,
+    /// How far the resident set may lie above the counted bytes before it is told, once until it
+    /// came back below half of this; 0 never tells. Default 1 GiB.
+    pub drift_bound_bytes: u64,
+    /// Reads the allocator's own figures into [`MemoryReport::allocator`](crate::MemoryReport).
+    pub allocator: Option<AllocatorStats>,
     /// The bounds on a token.
     pub constitution: Constitution,
-    /// Hears of refusals (at most one event per `memory_interval`), cleanups and constitutions.
+    /// Hears of refusals (at most one event per `memory_interval`), marks, cleanups, constitutions
+    /// and drift.
     pub events: Option<Arc<dyn EventRecorder>>,
+    /// The directory of the constitution's history. What is in force by it goes before
+    /// `constitution`, and what becomes active in it later is put in force and watched. Default
+    /// none.
+    pub cdna: Option<PathBuf>,
     /// Hears of marks.
     pub on_mark: Option<MarkHook>,
+    /// Hears of each constitution that comes in force, the first one at the start: for settings
+    /// that others hold, such as the sample rate.
+    pub on_constitution: Option<ConstitutionHook>,
 }
 
 impl Default for GuardianOptions {
     fn default() -> Self {
         Self {
             limits: Limits::default(),
+            rate: None,
             soft_mark: 0.80,
             cleanup_mark: 0.95,
             rearm: 0.05,
             cleanup_target: 0.80,
             max_lease: 1_024,
             memory_interval: Duration::from_millis(100),
+            drift_bound_bytes: 1 << 30,
+            allocator: None,
             constitution: Constitution::default(),
             events: None,
+            cdna: None,
             on_mark: None,
+            on_constitution: None,
         }
     }
 }
@@ -83,14 +111,19 @@ impl fmt::Debug for GuardianOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("GuardianOptions")
             .field("limits", &self.limits)
+            .field("rate", &self.rate)
             .field("soft_mark", &self.soft_mark)
             .field("cleanup_mark", &self.cleanup_mark)
             .field("rearm", &self.rearm)
             .field("cleanup_target", &self.cleanup_target)
             .field("max_lease", &self.max_lease)
             .field("memory_interval", &self.memory_interval)
+            .field("drift_bound_bytes", &self.drift_bound_bytes)
+            .field("allocator", &self.allocator.is_some())
             .field("constitution", &self.constitution)
             .field("events", &self.events.is_some())
+            .field("cdna", &self.cdna)
+            .field("on_constitution", &self.on_constitution.is_some())
             .field("on_mark", &self.on_mark.is_some())
             .finish()
     }
@@ -126,6 +159,18 @@ impl GuardianOptions {
         if self.max_lease == 0 {
             let why = "would make every token ask for the lock";
             return Err(GuardianError::TooSmall { option: "max_lease", given: 0, why, least: 1 });
+        }
+        if let Some(rate) = self.rate {
+            for (option, given) in [("rate.per_second", rate.per_second), ("rate.burst", rate.burst)] {
+                if given == 0 {
+                    return Err(GuardianError::TooSmall {
+                        option,
+                        given: 0,
+                        why: "admits no token",
+                        least: 1,
+                    });
+                }
+            }
         }
         if self.memory_interval.is_zero() {
             return Err(GuardianError::NoInterval);
@@ -184,6 +229,8 @@ mod tests {
         assert!(fault(|o| o.limits.max_tokens = 0).contains("guardian.max_tokens = 0 admits no token"));
         assert!(fault(|o| o.limits.max_memory_bytes = 63).contains("write 64 or more"));
         assert!(fault(|o| o.max_lease = 0).contains("guardian.max_lease = 0"));
+        let rate = Some(RateLimit { per_second: 1, burst: 0 });
+        assert!(fault(|o| o.rate = rate).contains("guardian.rate.burst = 0 admits no token"));
         assert!(fault(|o| o.memory_interval = Duration::ZERO).contains("guardian.memory_interval = 0"));
     }
 }

@@ -51,9 +51,23 @@ impl Limits {
             asked: asked.saturating_mul(unit),
             used: shortfall.level.used * unit,
             limit,
-            top: shortfall.top.iter().map(|(name, held)| (name.as_ref().to_owned(), held * unit)).collect(),
+            top: shortfall.top.iter().map(|(name, held)| (name.clone(), held * unit)).collect(),
             reason,
         }
+    }
+}
+
+/// A refusal by a pool within the guardian's: always in tokens. The holders are named by their way
+/// from the root, which says which pool it was.
+pub(crate) fn pool_refusal(asked: u64, shortfall: &Shortfall) -> Refusal {
+    let Shortfall { level, path, top, .. } = shortfall;
+    Refusal {
+        quota: "tokens",
+        asked,
+        used: level.used,
+        limit: level.limit,
+        top: top.iter().map(|(name, held)| (format!("{path}/{name}"), *held)).collect(),
+        reason: Some("a limit of the pool that the lane is in, not of the whole"),
     }
 }
 

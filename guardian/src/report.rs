@@ -33,6 +33,12 @@ pub struct GuardianReport {
     pub refusals: u64,
     /// Panics of a reclaim, a mark hook or an event recorder that were caught.
     pub panics: u64,
+    /// How often the drift of the real memory passed its bound.
+    pub drifts: u64,
+    /// How often the constitution's history changed into one that could not be put in force.
+    pub constitution_problems: u64,
+    /// Notices that found a subscriber's channel full.
+    pub missed_notices: u64,
     /// The last cleanup.
     pub last_cleanup: Option<CleanupReport>,
 }

@@ -4,15 +4,21 @@ use crate::constitution::{Bounds, Constitution, ConstitutionError};
 use crate::lease::{LeasePool, Shortfall};
 use crate::memory::Readings;
 use crate::news::News;
-use crate::options::{GuardianOptions, MarkHook};
-use crate::quota::Limits;
+use crate::notices::{Notice, Subscribers};
+use crate::options::{ConstitutionHook, GuardianOptions, MarkHook};
+use crate::pools::{Limiter, Pool, PoolRefusal};
+use crate::quota::{Limits, pool_refusal};
 use crate::report::{CleanupReport, GuardianReport};
 use crate::tally::Tally;
 use ng_core::admission::{Reclaim, Refusal};
 use ng_core::events::{Event, EventKind, EventRecorder};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::thread::Thread;
+
+/// What the guardian's own quota counts.
+const TOKENS: &str = "tokens";
 
 /// Why no cleanup helps just now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,11 +43,20 @@ impl Obstacle {
 
 pub(crate) struct Shared {
     pub(crate) pool: Arc<LeasePool>,
+    /// The same pool, for pools within it.
+    pub(crate) tokens: Pool,
+    /// Quotas on other things, by name.
+    pub(crate) quotas: Mutex<BTreeMap<String, Pool>>,
+    pub(crate) rate_refused: AtomicU64,
     pub(crate) violations: Arc<Tally>,
     pub(crate) readings: Readings,
     pub(crate) news: News,
+    pub(crate) subscribers: Subscribers,
     pub(crate) events: Option<Arc<dyn EventRecorder>>,
     pub(crate) on_mark: Option<MarkHook>,
+    on_constitution: Option<ConstitutionHook>,
+    /// Whether the constitution lets events be recorded.
+    pub(crate) tells_events: AtomicBool,
     pub(crate) report: Mutex<GuardianReport>,
     pub(crate) stop: AtomicBool,
     /// What frees, or what it frees for, has changed since the thread last looked.
@@ -66,13 +81,21 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Shared {
     pub(crate) fn new(options: &GuardianOptions) -> Result<Self, ConstitutionError> {
         let bounds = Bounds::new(&options.constitution)?;
+        let pool = LeasePool::new(options.limits.tokens(), options.max_lease);
+        let limiter = options.rate.and_then(|rate| Limiter::new(TOKENS, rate)).map(Arc::new);
         Ok(Self {
-            pool: LeasePool::new(options.limits.tokens(), options.max_lease),
+            tokens: Pool::of(Arc::clone(&pool), TOKENS, limiter),
+            pool,
+            quotas: Mutex::default(),
+            rate_refused: AtomicU64::new(0),
             violations: Arc::default(),
             readings: Readings::default(),
             news: News::default(),
+            subscribers: Subscribers::default(),
             events: options.events.clone(),
             on_mark: options.on_mark.clone(),
+            on_constitution: options.on_constitution.clone(),
+            tells_events: AtomicBool::new(options.constitution.events),
             report: Mutex::default(),
             stop: AtomicBool::new(false),
             cleanup_changed: AtomicBool::new(false),
@@ -108,20 +131,50 @@ impl Shared {
     }
 
     pub(crate) fn set_constitution(&self, constitution: Constitution) -> Result<(), ConstitutionError> {
-        let bounds = Bounds::new(&constitution)?;
         let mut law = lock(&self.law);
         let (given, current) = (constitution.version, law.constitution.version);
+        let bounds = Bounds::new(&constitution)?;
         if given <= current {
             return Err(ConstitutionError::VersionNotAbove { given, current });
         }
+        self.enact(&mut law, constitution.clone(), bounds);
+        drop(law);
+        self.proclaim(&constitution, current, None);
+        Ok(())
+    }
+
+    /// What the history has in force, whichever version that is.
+    pub(crate) fn enforce(
+        &self,
+        constitution: Constitution,
+        reason: Option<String>,
+    ) -> Result<(), ConstitutionError> {
+        let bounds = Bounds::new(&constitution)?;
+        let mut law = lock(&self.law);
+        let previous = law.constitution.version;
+        self.enact(&mut law, constitution.clone(), bounds);
+        drop(law);
+        self.proclaim(&constitution, previous, reason);
+        Ok(())
+    }
+
+    fn enact(&self, law: &mut Law, constitution: Constitution, bounds: Bounds) {
+        self.tells_events.store(constitution.events, Ordering::Relaxed);
         *law = Law { constitution, bounds };
         // Within the lock, so that a lane which sees the new number reads the new bounds.
         self.generation.fetch_add(1, Ordering::Relaxed);
-        drop(law);
+    }
+
+    fn proclaim(&self, constitution: &Constitution, previous: u64, reason: Option<String>) {
+        let version = constitution.version;
         if let Some(events) = &self.events {
-            events.record_rare(Event::rare(EventKind::CONSTITUTION, given, current), "");
+            let event = Event::rare(EventKind::CONSTITUTION, version, previous);
+            events.record_rare(event, reason.as_deref().unwrap_or_default());
         }
-        Ok(())
+        self.subscribers.tell(&Notice::ConstitutionChanged { version, previous, reason });
+        if let Some(hook) = &self.on_constitution {
+            hook(constitution);
+        }
     }
 
     pub(crate) fn limits(&self) -> Limits {
@@ -157,9 +210,26 @@ impl Shared {
         if first || shortfall.alarm {
             self.wake();
         }
+        if !shortfall.at_root {
+            return pool_refusal(asked, shortfall);
+        }
         let obstacle = usize::from(self.obstacle.load(Ordering::Relaxed));
         let reason = Obstacle::REASONS.get(obstacle).copied().flatten();
         self.limits().refusal(asked, shortfall, reason)
+    }
+
+    /// Counts a refusal by a rate, and makes what the caller is told.
+    pub(crate) fn refuse_rate(&self, asked: u64, refusal: &PoolRefusal) -> Refusal {
+        self.rate_refused.fetch_add(asked, Ordering::Relaxed);
+        let limit = match refusal {
+            PoolRefusal::Rate { per_second, .. } => u64::from(*per_second),
+            PoolRefusal::Quota { limit, .. } => *limit,
+        };
+        if self.news.add(asked, limit) {
+            self.wake();
+        }
+        let reason = Some("the rate is used up for now");
+        Refusal { quota: "tokens_per_second", asked, used: limit, limit, top: Vec::new(), reason }
     }
 
     pub(crate) fn note_cleanup(&self, cleanup: CleanupReport) {

@@ -2,9 +2,12 @@
 //! one cleanup at a time and tells of refusals. Lanes never wait for it, and it holds no lock
 //! while it calls what others wrote.
 
+use crate::cdna::{Court, Verdict};
 use crate::marks::{Marks, Seen};
-use crate::memory::Probe;
+use crate::memory::{Drift, Pace, Probe, drift};
+use crate::notices::Notice;
 use crate::options::{GuardianOptions, Mark, MarkCrossed};
+use crate::quota::bytes_of;
 use crate::report::CleanupReport;
 use crate::shared::{Obstacle, Shared, lock};
 use ng_core::events::{Event, EventKind};
@@ -21,21 +24,33 @@ struct Watcher {
     shared: Arc<Shared>,
     marks: Marks,
     probe: Option<Probe>,
+    pace: Pace,
+    drift: Drift,
     interval: Duration,
     next_read: Instant,
     next_news: Instant,
+    court: Option<Court>,
+    next_look: Instant,
 }
 
 /// Reads the memory once, so that no report is empty, and starts the thread.
-pub(crate) fn start(shared: &Arc<Shared>, options: &GuardianOptions) -> std::io::Result<JoinHandle<()>> {
+pub(crate) fn start(
+    shared: &Arc<Shared>,
+    options: &GuardianOptions,
+    court: Option<Court>,
+) -> std::io::Result<JoinHandle<()>> {
     let now = Instant::now();
     let mut watcher = Watcher {
         shared: Arc::clone(shared),
         marks: Marks::new(options.marks(), options.memory_interval),
-        probe: Probe::open(),
+        probe: Probe::open(options.allocator.clone()),
+        pace: Pace::new(options.memory_interval),
+        drift: Drift::new(options.drift_bound_bytes),
         interval: options.memory_interval,
         next_read: now,
         next_news: now,
+        court,
+        next_look: now,
     };
     watcher.read_memory(now);
     let thread = std::thread::Builder::new().name(NAME.to_owned()).spawn(move || watcher.run())?;
@@ -53,10 +68,15 @@ impl Watcher {
                 self.read_memory(now);
             }
             self.look_at_marks();
+            if now >= self.next_look {
+                self.look_at_history(now);
+            }
             if now >= self.next_news {
                 self.tell_refusals(now);
             }
-            std::thread::park_timeout(self.next_read.saturating_duration_since(Instant::now()));
+            // The memory may be read less often than the marks are looked at.
+            let pause = self.next_read.saturating_duration_since(Instant::now()).min(self.interval);
+            std::thread::park_timeout(pause);
         }
         self.tell_refusals(Instant::now());
     }
@@ -66,10 +86,52 @@ impl Watcher {
     }
 
     fn read_memory(&mut self, now: Instant) {
-        if let Some(resident) = self.probe.as_ref().and_then(Probe::resident) {
-            self.shared.readings.note(resident);
+        let Self { shared, probe, .. } = self;
+        // The allocator's figures are others' code.
+        let read = catch_unwind(AssertUnwindSafe(|| probe.as_mut().and_then(Probe::read)));
+        if read.is_err() {
+            lock(&shared.report).panics += 1;
         }
-        self.next_read = now + self.interval;
+        let Some(reading) = read.ok().flatten() else {
+            self.next_read = now + self.interval;
+            return;
+        };
+        shared.readings.note(reading);
+        let pressed = reading.pressure.is_some_and(|percent| percent > 0.0);
+        self.next_read = now + self.pace.next(reading.resident, reading.cgroup_limit, pressed);
+        let drift_bytes = drift(reading.resident, bytes_of(self.shared.pool.level().used));
+        if self.drift.passes(drift_bytes) {
+            lock(&self.shared.report).drifts += 1;
+            let resident_bytes = reading.resident;
+            let note = format!(
+                "{drift_bytes} bytes of {resident_bytes} resident ones are of no admitted token: buffers, other data, a leak"
+            );
+            self.record(
+                Event::rare(EventKind::MEMORY_DRIFT, drift_bytes.unsigned_abs(), resident_bytes),
+                &note,
+            );
+            self.tell(Notice::MemoryDrift { drift_bytes, resident_bytes });
+        }
+    }
+
+    fn look_at_history(&mut self, now: Instant) {
+        self.next_look = now + self.interval;
+        let violations = self.shared.violations.sum();
+        match self.court.as_mut().and_then(|court| court.look(violations, now)) {
+            None => {}
+            Some(Verdict::Enforce(constitution, reason)) => {
+                let shared = &self.shared;
+                if let Some(Err(error)) = self.guarded(|| shared.enforce(constitution, reason)) {
+                    self.tell(Notice::ConstitutionProblem(error.to_string()));
+                }
+            }
+            Some(Verdict::Problem(why)) => {
+                lock(&self.shared.report).constitution_problems += 1;
+                let version = self.shared.constitution().version;
+                self.record(Event::rare(EventKind::CONSTITUTION, version, version), &why);
+                self.tell(Notice::ConstitutionProblem(why));
+            }
+        }
     }
 
     fn look_at_marks(&mut self) {
@@ -109,6 +171,7 @@ impl Watcher {
             self.shared.set_obstacle(Obstacle::Running);
             let target = used_before - asked.min(used_before);
             self.record(Event::rare(EventKind::CLEANUP_BEGUN, used_before, target), "");
+            self.tell(Notice::CleanupBegun { used: used_before, target });
             let begun = Instant::now();
             let answer = self.guarded(|| reclaim.reclaim(asked));
             obstacle = if answer.is_some() { Obstacle::TooLittle } else { Obstacle::Panicked };
@@ -117,9 +180,11 @@ impl Watcher {
             // If this was the last owner, what it owns ends here, perhaps the guardian itself.
             self.guarded(|| drop(reclaim));
             let used_after = self.shared.pool.level().used;
-            self.shared.note_cleanup(CleanupReport { asked, freed, used_before, used_after, took });
+            let cleanup = CleanupReport { asked, freed, used_before, used_after, took };
+            self.shared.note_cleanup(cleanup);
             let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
             self.record(Event::rare(EventKind::CLEANUP_ENDED, freed, micros), "");
+            self.tell(Notice::CleanupEnded(cleanup));
         }
         let level = self.shared.pool.level();
         if self.marks.cleaned(freed, level.used, level.limit, Instant::now()) {
@@ -128,7 +193,17 @@ impl Watcher {
         self.shared.set_obstacle(obstacle);
     }
 
+    fn tell(&self, notice: Notice) {
+        self.shared.subscribers.tell(&notice);
+    }
+
     fn tell_mark(&self, crossed: MarkCrossed) {
+        let note = match crossed.mark {
+            Mark::Soft => "soft mark",
+            Mark::Cleanup => "cleanup mark",
+        };
+        self.record(Event::rare(EventKind::MARK_CROSSED, crossed.used, crossed.limit), note);
+        self.tell(Notice::MarkCrossed(crossed));
         if let Some(hook) = &self.shared.on_mark {
             self.guarded(|| hook(crossed));
         }
@@ -143,10 +218,14 @@ impl Watcher {
             refused.requests, refused.tokens
         );
         self.record(Event::rare(EventKind::QUOTA_EXCEEDED, refused.last, refused.limit), &note);
+        let (requests, tokens, limit) = (refused.requests, refused.tokens, refused.limit);
+        self.tell(Notice::Refused { requests, tokens, limit });
     }
 
     fn record(&self, event: Event, note: &str) {
-        if let Some(events) = &self.shared.events {
+        if let Some(events) = &self.shared.events
+            && (self.shared.tells_events.load(Ordering::Relaxed) || event.kind == EventKind::CONSTITUTION)
+        {
             self.guarded(|| events.record_rare(event, note));
         }
     }

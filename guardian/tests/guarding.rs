@@ -8,6 +8,7 @@ use ng_core::events::{Event, EventKind, EventLane, EventRecorder, NoRecorder, Re
 use ng_core::token::Token;
 use ng_guardian::{
     Constitution, ConstitutionError, Guardian, GuardianError, GuardianLane, GuardianOptions, Limits, Mark,
+    Notice, Pool, PoolError, PoolOptions, RateLimit,
 };
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
@@ -326,4 +327,79 @@ fn the_memory_is_read_before_the_first_report_and_again_each_interval() {
     assert_eq!(later.counted_bytes, 64 << 30);
     assert_eq!(later.drift_bytes, i64::try_from(later.resident_bytes).unwrap() - (64 << 30));
     assert!(guardian.stats().resident_bytes > 0);
+}
+
+#[test]
+fn lanes_of_a_tenant_are_held_to_the_tenants_quota_and_to_the_whole() {
+    let guardian = Guardian::start(options(1_000)).unwrap();
+    let tenant =
+        guardian.tokens().child("acme", PoolOptions { limit: 300, ..PoolOptions::default() }).unwrap();
+    let mut lane = guardian.open_lane_in(&tenant, "importer").unwrap();
+    lane.admit(300).unwrap();
+    let refusal = lane.admit(1).unwrap_err();
+    assert_eq!((refusal.quota, refusal.used, refusal.limit), ("tokens", 300, 300));
+    assert_eq!(refusal.top, [("acme/importer".to_owned(), 300)]);
+    let mut other = guardian.open_lane("other");
+    other.admit(700).unwrap();
+    lane.release(10);
+    assert!(other.admit(11).is_err());
+    other.admit(10).unwrap();
+    let refusal = lane.admit(1).unwrap_err();
+    assert_eq!((refusal.used, refusal.limit), (1_000, 1_000), "the whole is full, the tenant is not");
+    assert_eq!(guardian.stats().used, 1_000);
+    let stranger = Pool::new("tokens", PoolOptions::default()).unwrap();
+    assert!(matches!(guardian.open_lane_in(&stranger, "x"), Err(PoolError::Stranger { .. })));
+}
+
+#[test]
+fn quotas_on_other_things_are_found_by_name() {
+    let guardian = Guardian::start(options(10)).unwrap();
+    let few = PoolOptions { limit: 2, max_lease: 1, rate: None };
+    guardian.define_quota("connections", few).unwrap();
+    assert!(matches!(guardian.define_quota("connections", few), Err(PoolError::Exists { .. })));
+    assert!(matches!(guardian.define_quota("tokens", few), Err(PoolError::Exists { .. })));
+    let mut held = guardian.quota("connections").unwrap().reservation("client");
+    held.try_grow(2).unwrap();
+    assert!(held.try_grow(1).unwrap_err().to_string().starts_with("connections quota: 1 more"));
+    let levels: Vec<_> =
+        guardian.quotas().iter().map(|quota| (quota.path().to_owned(), quota.level().used)).collect();
+    assert_eq!(levels, [("tokens".to_owned(), 0), ("connections".to_owned(), 2)]);
+    assert!(guardian.quota("files").is_none());
+}
+
+#[test]
+fn a_rate_refuses_by_name_and_leaves_nothing_in_use() {
+    let rate = Some(RateLimit { per_second: 1, burst: 100 });
+    let guardian = Guardian::start(GuardianOptions { rate, ..options(1_000) }).unwrap();
+    let mut lane = guardian.open_lane("fast");
+    assert_eq!((0..150).filter(|_| lane.admit(1).is_ok()).count(), 100);
+    let refusal = lane.admit(60).unwrap_err();
+    assert_eq!((refusal.quota, refusal.asked, refusal.limit), ("tokens_per_second", 60, 1));
+    assert_eq!((guardian.stats().used, guardian.stats().refused), (100, 110));
+}
+
+#[test]
+fn subscribers_hear_of_marks_cleanups_refusals_and_constitutions_in_order() {
+    let guardian = Guardian::start(options(100)).unwrap();
+    let heard = guardian.subscribe(64);
+    let deaf = guardian.subscribe(1);
+    let store = Store::new(&guardian, u64::MAX);
+    store.set(&guardian);
+    let mut lane = guardian.open_lane("lane");
+    lane.admit(96).unwrap();
+    let mut notices = Vec::new();
+    while notices.len() < 4 {
+        notices.push(heard.next_within(Duration::from_secs(20)).expect("four notices"));
+    }
+    assert!(matches!(notices[0], Notice::MarkCrossed(crossed) if crossed.mark == Mark::Soft), "{notices:?}");
+    assert!(matches!(notices[1], Notice::MarkCrossed(crossed) if crossed.mark == Mark::Cleanup));
+    assert_eq!(notices[2], Notice::CleanupBegun { used: 96, target: 80 });
+    assert!(matches!(&notices[3], Notice::CleanupEnded(cleanup) if cleanup.freed == 16));
+    lane.admit(21).unwrap_err();
+    let refused = heard.next_within(Duration::from_secs(20));
+    assert_eq!(refused, Some(Notice::Refused { requests: 1, tokens: 21, limit: 100 }));
+    guardian.set_constitution(Constitution { version: 2, ..Constitution::default() }).unwrap();
+    let changed = Notice::ConstitutionChanged { version: 2, previous: 1, reason: None };
+    assert_eq!(heard.next_within(Duration::from_secs(20)), Some(changed));
+    assert_eq!((deaf.missed(), guardian.report().missed_notices), (5, 5));
 }

@@ -2,7 +2,7 @@
 //! the log does not take it.
 
 use super::due::Due;
-use crate::records::{TOKEN_AGAIN, TOKEN_DELETED, TOKEN_FIRST, encode_again, encode_deleted};
+use crate::records::{DELETED_BYTES, TOKEN_AGAIN, TOKEN_DELETED, TOKEN_FIRST, encode_again, encode_deleted};
 use crate::token::{TOKEN_BYTES, Token, TokenId};
 use crate::wal::{AppendError, Ticket, WalLane};
 use zerocopy::IntoBytes;
@@ -104,6 +104,37 @@ impl Journal {
             Err(why) if self.passes(&why) => Ok(()),
             Err(why) => Err(why),
         }
+    }
+
+    /// Logs deletions whose records stand one after the other in `payload`. `Err((i, why))` if the
+    /// `i`-th was not taken: those before it are logged.
+    pub(super) fn deleted_run<W: WalLane>(
+        &mut self,
+        wal: &mut W,
+        payload: &[[u8; DELETED_BYTES]],
+    ) -> Result<(), (usize, AppendError)> {
+        let mut at = 0;
+        while at < payload.len() {
+            let (taken, why) =
+                match wal.append_run(TOKEN_DELETED, DELETED_BYTES, payload[at..].as_flattened()) {
+                    Ok(ticket) => {
+                        self.last = ticket;
+                        (payload.len() - at, None)
+                    }
+                    Err(error) => {
+                        self.last = error.ticket.unwrap_or(self.last);
+                        (error.appended, Some(error.source))
+                    }
+                };
+            self.logged += taken as u64;
+            at += taken;
+            let Some(why) = why else { break };
+            if !self.passes(&why) {
+                return Err((at, why));
+            }
+            at += 1;
+        }
+        Ok(())
     }
 
     /// Whether an operation goes on without its record.

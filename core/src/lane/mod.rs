@@ -9,6 +9,7 @@
 //! is in their contracts. Generic over its layers, a lane that is composed in code is monomorphic
 //! and one of no-ops is the bare store.
 
+mod delete;
 mod due;
 mod journal;
 mod layers;
@@ -16,7 +17,7 @@ mod report;
 
 pub use journal::OnLogFailure;
 pub use layers::{LaneMetrics, Layers, Sampled};
-pub use report::{BatchReport, CreateError, DeleteError, Made, MadeRun, Refused};
+pub use report::{BatchReport, CreateError, DeleteError, DeletedBatch, Made, MadeRun, Refused};
 
 use crate::admission::{AdmissionLane, NoAdmission};
 use crate::clock::Tick;
@@ -161,44 +162,6 @@ where
                 index += 1;
             }
         }
-    }
-
-    /// Deletes one token.
-    ///
-    /// # Errors
-    /// See [`DeleteError`]; nothing has happened then.
-    pub fn delete(&mut self, id: TokenId) -> Result<Ticket, DeleteError> {
-        let sampled = self.layers.begin("delete");
-        let outcome = self.delete_one(id);
-        if let Some(sampled) = sampled {
-            let attributes = attributes([("token.id", Value::U64(u64::from(id.raw())))]);
-            let histogram = self.metrics.map(|ids| ids.operation_ns);
-            self.layers.end(sampled, outcome.is_err(), histogram, attributes);
-        }
-        outcome
-    }
-
-    fn delete_one(&mut self, id: TokenId) -> Result<Ticket, DeleteError> {
-        let live = self.writer.look(id).ok_or(DeleteError::NotFound(id))?;
-        let generation = live.generation_after();
-        if !self.layers.wal.is_off() {
-            let logged = self.journal.deleted(&mut self.layers.wal, id, generation);
-            self.count_logged();
-            if let Err(why) = logged {
-                self.count(|ids| ids.refused_log, 1);
-                return Err(why.into());
-            }
-        }
-        // Someone else may have deleted it since. Then the record above repeats theirs: it has
-        // the same generation, and recovery applies it once.
-        if !self.writer.remove(live) {
-            return Err(DeleteError::NotFound(id));
-        }
-        self.layers.admission.release(1);
-        self.count(|ids| ids.deleted, 1);
-        let event = Event::operation(EventKind::TOKEN_DELETED, u64::from(id.raw()), u64::from(generation));
-        self.layers.events.record(event);
-        Ok(self.journal.last)
     }
 
     #[cold]

@@ -42,9 +42,23 @@ pub enum DeleteError {
     /// There is no token with this id.
     #[error("there is no token {0} (domain:entity:local)")]
     NotFound(TokenId),
+    /// The constitution forbids deletions.
+    #[error(transparent)]
+    Forbidden(#[from] Violation),
     /// The log did not take the record.
     #[error("not logged, so not deleted: {0}")]
     Log(#[from] AppendError),
+}
+
+/// What became of a batch of deletions. Whatever is in neither count was not reached.
+#[derive(Debug, Default)]
+pub struct DeletedBatch {
+    /// Tokens that are gone because of this batch.
+    pub deleted: usize,
+    /// Tokens that were gone before, or were others than those meant.
+    pub missing: usize,
+    /// Why the batch stopped, if it did.
+    pub stopped: Option<DeleteError>,
 }
 
 /// Specs in a row that became tokens with ids in a row.

@@ -270,3 +270,75 @@ fn a_lane_of_boxed_layers_is_a_lane() {
     assert_eq!(lane.layers().op("look", |_| 5), 5);
     assert!(lane.get(id).is_some());
 }
+
+#[test]
+fn a_batch_of_deletions_spares_what_was_replaced_and_its_records_rebuild_the_rest() {
+    let (store, mut lane) = lane(1_000, Memory::default(), LaneOptions::default());
+    lane.create_batch(&specs(300), &mut BatchReport::default());
+    let mut victims: Vec<_> =
+        store.iter().take(200).map(|(token, generation)| (token.id(), generation)).collect();
+    // One is gone, and another's slot holds a new token.
+    lane.delete(victims[10].0).unwrap();
+    lane.delete(victims[150].0).unwrap();
+    let again = lane.create(&TokenSpec::new().with_weight(7.0)).unwrap();
+    assert_eq!(again.id, victims[150].0);
+    victims.push((TokenId::from_slot(900, 0), 1));
+    let report = lane.delete_batch(&victims);
+    assert_eq!((report.deleted, report.missing), (198, 3));
+    assert!(report.stopped.is_none());
+    assert_eq!(store.len(), 101);
+    assert_eq!(lane.layers().admission.left, 899);
+    let rebuilt = replayed(&lane.layers().wal.records);
+    assert_eq!(rebuilt.iter().collect::<Vec<_>>(), store.iter().collect::<Vec<_>>());
+}
+
+#[test]
+fn a_batch_of_deletions_stops_at_the_record_that_was_not_taken() {
+    let wal = Memory { fail: vec![300 + 70], ..Memory::default() };
+    let (store, mut lane) = lane(1_000, wal, LaneOptions::default());
+    lane.create_batch(&specs(300), &mut BatchReport::default());
+    let victims: Vec<_> = store.iter().map(|(token, generation)| (token.id(), generation)).collect();
+    let report = lane.delete_batch(&victims);
+    assert_eq!((report.deleted, report.missing), (70, 0));
+    assert!(matches!(report.stopped, Some(DeleteError::Log(AppendError::Full { .. }))));
+    assert_eq!((store.len(), lane.layers().admission.left), (230, 770));
+    let rebuilt = replayed(&lane.layers().wal.records);
+    assert_eq!(rebuilt.iter().collect::<Vec<_>>(), store.iter().collect::<Vec<_>>());
+}
+
+#[test]
+fn where_deletions_are_forbidden_nothing_is_logged_or_removed() {
+    struct Frozen;
+    impl AdmissionLane for Frozen {
+        fn admit(&mut self, _n: u64) -> Result<(), Refusal> {
+            Ok(())
+        }
+
+        fn release(&mut self, _n: u64) {
+            panic!("nothing was deleted");
+        }
+
+        fn check(&mut self, _token: &Token) -> Result<(), Violation> {
+            Ok(())
+        }
+
+        fn may_delete(&mut self) -> Result<(), Violation> {
+            Err(Violation { field: "mutation", value: 1.0, min: 0.0, max: 0.0, version: 4 })
+        }
+    }
+    let store = Arc::new(TokenStore::with_domain_slots(1));
+    let layers = Layers {
+        admission: Frozen,
+        wal: Memory::default(),
+        metrics: NoMetrics,
+        sampler: NoSampler,
+        spans: NoSpans,
+        events: NoRecorder,
+    };
+    let mut lane = Lane::new(store.writer(0).unwrap(), layers, Tick::manual(0), LaneOptions::default());
+    let made = lane.create(&TokenSpec::new()).unwrap();
+    assert!(matches!(lane.delete(made.id), Err(DeleteError::Forbidden(violation)) if violation.version == 4));
+    let report = lane.delete_batch(&[(made.id, 1)]);
+    assert!(matches!(report.stopped, Some(DeleteError::Forbidden(_))));
+    assert_eq!((report.deleted, store.len(), lane.layers().wal.records.len()), (0, 1, 1));
+}

@@ -175,6 +175,31 @@ impl TokenStore {
             })
     }
 
+    /// Some of the live tokens: about one slot in `step`, chosen at random by `seed`, so that no
+    /// pattern in what is stored can hide from it. At least 1 is taken for `step`.
+    pub fn sample(&self, step: usize, seed: u64) -> impl Iterator<Item = (Token, u32)> + '_ {
+        let mut state = seed | 1;
+        // Steps of 1 to 2 × step − 1 are `step` on average.
+        let widest = 2 * step.max(1) - 1;
+        let mut skip = move || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) as usize % widest
+        };
+        let chunks = self.chunks.iter().enumerate();
+        chunks.filter_map(|(i, chunk)| Some((self.first_slot(i), chunk.get()?.slots()))).flat_map(
+            move |(first, slots)| {
+                let mut picked = Vec::with_capacity(slots.len() / step.max(1) + 1);
+                let mut at = skip();
+                while let Some(cell) = slots.get(at) {
+                    #[expect(clippy::cast_possible_truncation, reason = "a slot within a chunk")]
+                    picked.extend(cell.read(first + at as u32));
+                    at += 1 + skip();
+                }
+                picked
+            },
+        )
+    }
+
     /// How many tokens live here. Exact when no writer is at work.
     #[must_use]
     pub fn len(&self) -> u64 {

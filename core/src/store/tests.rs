@@ -284,3 +284,23 @@ proptest! {
         make(&mut writer, 1.0).unwrap();
     }
 }
+
+#[test]
+fn a_sample_is_of_about_one_in_so_many_wherever_they_lie() {
+    let store = Arc::new(TokenStore::new());
+    let mut writer = store.writer(0).unwrap();
+    let mut made = 0;
+    while made < 60_000 {
+        let run = writer.reserve(64).unwrap();
+        let n = run.len();
+        run.publish(n, |i| TokenSpec::new().with_weight((made + i) as f32).at(0, 0));
+        made += n;
+    }
+    for seed in 0..5 {
+        let sample: Vec<_> = store.sample(10, seed).map(|(token, _)| token.weight).collect();
+        assert!((5_000..7_000).contains(&sample.len()), "{} with seed {seed}", sample.len());
+        let low = sample.iter().filter(|weight| **weight < 30_000.0).count();
+        assert!((2_300..3_800).contains(&low), "{low} of the lower half");
+    }
+    assert_eq!(store.sample(0, 1).count() as u32, made, "each one");
+}

@@ -11,20 +11,26 @@
 //!
 //! And no one is refused while anyone holds unused room: a refill that finds too little in the
 //! pool *recalls* the others' leases. The ceiling of each is replaced with one that nothing fits
-//! under, then `fence::heavy` and a wait until no owner is between its look and its take; now
+//! under, then `sync::heavy` and a wait until no owner is between its look and its take; now
 //! `spent` can only sink, and what lies between it and the old ceiling goes back to the pool.
 //! A recalled lease stays recalled until its owner comes for more, so a storm of refusals at the
 //! limit recalls once and then only reads.
 //!
 //! A lease may release what another took: its `spent` is then below zero, and nothing changes in
 //! the above.
+//!
+//! Pools form a tree. A lease is of one pool and counts in each above it, so the three facts hold
+//! at each; a refill needs room at all of them, and recalls below the highest that has too little.
 
+#[cfg(loom)]
+pub(crate) mod fences;
 #[cfg(all(test, loom))]
 mod model;
 mod owner;
 mod pool;
 #[cfg(all(test, not(loom)))]
 mod tests;
+mod tree;
 mod words;
 
 pub(crate) use owner::Lease;

@@ -12,27 +12,32 @@ use std::sync::Arc;
 pub(crate) struct Lease {
     pool: Arc<LeasePool>,
     holder: Holder,
+    /// Twice the units above which unused ones go back.
     keep: i64,
 }
 
 impl Lease {
     pub(super) fn new(pool: Arc<LeasePool>, holder: Holder, max_lease: i64) -> Self {
-        Self { pool, holder, keep: 2 * max_lease }
+        Self { pool, holder, keep: 4 * max_lease }
     }
 
-    /// Takes `n` units if this lease has them. `false` says only that the pool must be asked.
+    /// Takes `n` units if this lease has them and is a quick one. `false` says only that the pool
+    /// must be asked.
     #[inline(always)]
     pub(crate) fn try_take(&mut self, n: u64) -> bool {
         n <= MAX_UNITS.cast_unsigned() && self.holder.words.try_take(n.cast_signed())
     }
 
-    /// Takes `n` units and a new lease out of the pool, recalling the others' leases if it must.
+    /// Takes `n` units out of a careful lease, or with a new lease out of the pool, recalling the others' leases if it must.
     /// `true` if this is what reached the alarm set with [`LeasePool::set_alarm`].
     ///
     /// # Errors
     /// [`Shortfall`] if `n` more would pass the limit; nothing was taken then.
     #[cold]
     pub(crate) fn take_from_pool(&mut self, n: u64) -> Result<bool, Shortfall> {
+        if n <= MAX_UNITS.cast_unsigned() && self.holder.words.try_take_carefully(n.cast_signed()) {
+            return Ok(false);
+        }
         self.pool.take(&self.holder, n)
     }
 
@@ -44,6 +49,13 @@ impl Lease {
         if self.holder.words.put_back(n.cast_signed()) > self.keep {
             self.pool.give_back(&self.holder);
         }
+    }
+
+    /// A second lease of the same pool, which has `n` of this one's units in use from now on.
+    pub(crate) fn split(&mut self, name: &str, n: u64) -> Self {
+        let other = self.pool.open(name);
+        self.pool.hand_over(&self.holder, &other.holder, n.cast_signed());
+        other
     }
 }
 

@@ -32,8 +32,8 @@ fn rounds<R: Send>(threads: usize, count: usize, work: impl Fn(usize, usize) -> 
 
 #[test]
 fn exactly_the_limit_is_let_in_while_an_idle_holder_sits_on_a_lease() {
-    for threads in [2, 3, 4, 8] {
-        let count = 600;
+    for threads in [2, 3, 4, 8, 16] {
+        let count = 500;
         let limit = |round: usize| 40 + (round as u64 * 37) % 3_000;
         let pools: Vec<_> = (0..count)
             .map(|round| {

@@ -7,6 +7,8 @@
 
 #[cfg(feature = "blackbox")]
 mod blackbox;
+#[cfg(feature = "guardian")]
+mod cdna;
 mod config;
 mod ingest;
 mod output;
@@ -59,6 +61,10 @@ enum Command {
     /// Check, print or explain the configuration.
     #[command(subcommand)]
     Config(config::Words),
+    /// Show, change, activate and take back the constitution.
+    #[cfg(feature = "guardian")]
+    #[command(subcommand)]
+    Cdna(cdna::Words),
     /// What a recovery test kills; not for people.
     #[command(hide = true)]
     StressChild(stress::ChildArgs),
@@ -114,6 +120,8 @@ pub fn main() -> ExitCode {
         #[cfg(feature = "blackbox")]
         Command::Blackbox(words) => blackbox::run(&words),
         Command::Config(words) => config::run(&words),
+        #[cfg(feature = "guardian")]
+        Command::Cdna(words) => cdna::run(&words),
         Command::StressChild(args) => stress::run_child(&args),
     };
     match outcome {

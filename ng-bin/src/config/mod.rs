@@ -39,7 +39,8 @@ pub use profile::Profile;
 pub use reference::render_reference;
 pub use scalar::Scalar;
 pub use sections::{
-    BlackboxConfig, BlackboxKind, ConstitutionConfig, EngineConfig, GuardianConfig, GuardianKind, LogConfig,
-    LogFormat, LogLevel, MetricsConfig, MetricsKind, OnFailure, OnFull, OtlpProtocol, SpanExporter,
-    StackConfig, TracingConfig, TracingKind, WalBackend, WalConfig, WalKind, WalMode,
+    BlackboxConfig, BlackboxKind, CleanupPolicy, ConstitutionConfig, EngineConfig, GuardianConfig,
+    GuardianKind, LogConfig, LogFormat, LogLevel, MetricsConfig, MetricsKind, OnFailure, OnFull,
+    OtlpProtocol, SpanExporter, StackConfig, TracingConfig, TracingKind, WalBackend, WalConfig, WalKind,
+    WalMode,
 };

@@ -140,10 +140,21 @@ section! {
         rearm: f64 = 0.05, MARKS;
         /// Tokens that a lane takes at most at a time without asking again.
         max_lease: u64 = 1024, whole(1, 1 << 20);
-        /// Whether the cleanup deletes tokens, the lowest weight first and never a persistent one.
+        /// Whether the cleanup deletes tokens; never a persistent or locked one.
         cleanup: bool = true;
+        /// Which tokens a cleanup deletes first.
+        cleanup_policy: CleanupPolicy = CleanupPolicy::LowestWeight;
+        /// Tokens let in a second, beyond which a token is refused; 0 sets no rate.
+        rate_per_second: u64 = 0, whole(0, u32::MAX as u64);
+        /// Tokens let in at once after a pause, where there is a rate; at least one batch of a lane.
+        rate_burst: u64 = 100_000, whole(1, u32::MAX as u64);
         /// Milliseconds between two readings of the process's memory.
         memory_interval_ms: u64 = 100, whole(1, 60_000);
+        /// Directory of the constitution's history, which goes before `[guardian.constitution]` once it has
+        /// an active version; "" keeps none.
+        cdna_dir: Option<PathBuf> = None;
+        /// Bytes by which resident memory may lie above that of tokens before it is told; 0 never tells.
+        drift_bound_bytes: u64 = 1 << 30, whole(0, MOST);
     }
     with {
         /// Bounds on each token's fields.
@@ -331,6 +342,14 @@ choices! {
         Leases = "leases",
         /// None: everything is let in.
         Off = "off",
+    }
+
+    /// Which tokens a cleanup deletes first.
+    CleanupPolicy {
+        /// Those of the lowest weight.
+        LowestWeight = "lowest_weight",
+        /// Those of the earliest time.
+        Oldest = "oldest",
     }
 
     /// Whether anything is counted.

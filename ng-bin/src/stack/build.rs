@@ -136,13 +136,13 @@ impl Builder {
         let events = self.open_events()?;
         #[cfg(feature = "blackbox")]
         let crash_path = blackbox::crash_path(&events, &config)?;
-        let admission = self.open_admission(&events, &store)?;
         let metrics = self.open_metrics();
         #[cfg(not(feature = "otlp"))]
         if !config.metrics.otlp_endpoint.is_empty() {
             return Err(missing("otlp"));
         }
         let sampler = self.open_sampler()?;
+        let admission = self.open_admission(&events, &sampler, &store)?;
         let spans = self.open_spans()?;
         let clock = TickClock::start(TickClock::PERIOD).map_err(StackError::Clock)?;
         if config.engine.populate_tokens > 0 {
@@ -198,7 +198,8 @@ impl Builder {
             crash_path,
         };
         if config.guardian.cleanup && !stack.admission.is_off() {
-            let cleaner = Arc::new(Cleaner::new(stack.lane("cleanup")?, Arc::clone(&stack.store)));
+            let policy = config.guardian.cleanup_policy;
+            let cleaner = Arc::new(Cleaner::new(stack.lane("cleanup")?, Arc::clone(&stack.store), policy));
             let weak: std::sync::Weak<dyn ng_core::admission::Reclaim> = Arc::downgrade(&cleaner) as _;
             stack.admission.shared().set_reclaim(weak);
             stack.cleaner = Some(cleaner);
@@ -262,6 +263,7 @@ impl Builder {
     fn open_admission(
         &mut self,
         events: &EventChoice,
+        sampler: &SamplerChoice,
         store: &TokenStore,
     ) -> Result<AdmissionChoice, StackError> {
         if let Some(custom) = self.admission.take() {
@@ -269,7 +271,7 @@ impl Builder {
         }
         match self.config.guardian.kind {
             GuardianKind::Off => Ok(AdmissionChoice::Off(NoAdmission)),
-            GuardianKind::Leases => open_guardian(&self.config, events, store),
+            GuardianKind::Leases => open_guardian(&self.config, events, sampler, store),
         }
     }
 
@@ -357,6 +359,7 @@ fn open_log(
 fn open_guardian(
     config: &StackConfig,
     events: &EventChoice,
+    sampler: &SamplerChoice,
     store: &TokenStore,
 ) -> Result<AdmissionChoice, StackError> {
     use ng_core::admission::AdmissionLane;
@@ -388,9 +391,17 @@ fn open_guardian(
             strength: range(bounds.strength_min, bounds.strength_max),
             validation: bounds.validation,
             strict: bounds.strict,
+            ..Constitution::default()
         },
         events: events.injected(),
-        on_mark: None,
+        drift_bound_bytes: section.drift_bound_bytes,
+        cdna: section.cdna_dir.clone(),
+        on_constitution: Some(sample_as_it_says(sampler.clone())),
+        rate: u32::try_from(section.rate_per_second).ok().filter(|rate| *rate > 0).map(|per_second| {
+            let burst = u32::try_from(section.rate_burst).unwrap_or(u32::MAX);
+            ng_guardian::RateLimit { per_second, burst }
+        }),
+        ..GuardianOptions::default()
     })
     .map_err(|error| failed(error.into()))?;
     if present > 0 {
@@ -400,10 +411,22 @@ fn open_guardian(
     Ok(AdmissionChoice::Built(Arc::new(guardian)))
 }
 
+/// The constitution's sample rate is the sampler's, from the moment that it is in force.
+#[cfg(feature = "guardian")]
+fn sample_as_it_says(sampler: SamplerChoice) -> ng_guardian::ConstitutionHook {
+    Arc::new(move |constitution| {
+        if let Some(rate) = constitution.sample_rate {
+            // A rate was checked with its document; a sampler that is off takes none.
+            let _ = sampler.shared().set_rate(rate);
+        }
+    })
+}
+
 #[cfg(not(feature = "guardian"))]
 fn open_guardian(
     _config: &StackConfig,
     _events: &EventChoice,
+    _sampler: &SamplerChoice,
     _store: &TokenStore,
 ) -> Result<AdmissionChoice, StackError> {
     Err(missing("guardian"))

@@ -261,6 +261,10 @@ impl AdmissionLane for AdmissionLaneChoice {
     fn check(&mut self, token: &Token) -> Result<(), Violation> {
         each!("guardian", self, lane => lane.check(token))
     }
+
+    fn may_delete(&mut self) -> Result<(), Violation> {
+        each!("guardian", self, lane => lane.may_delete())
+    }
 }
 
 impl WalLane for WalLaneChoice {

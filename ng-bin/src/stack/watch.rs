@@ -113,7 +113,73 @@ fn register_admission(sink: &dyn MetricSink, admission: &AdmissionChoice) -> Res
         gauge "neurograph_quota_limit_tokens", "The limit in force.", as_float(stats.limit);
         gauge "neurograph_process_resident_bytes", "Resident memory as the guardian last read it.", as_float(stats.resident_bytes);
     });
+    #[cfg(feature = "guardian")]
+    if let AdmissionChoice::Built(guardian) = admission {
+        register_guardian(sink, guardian)?;
+    }
     Ok(())
+}
+
+/// What this workspace's guardian knows beyond the contract.
+#[cfg(feature = "guardian")]
+fn register_guardian(
+    sink: &dyn MetricSink,
+    guardian: &Arc<ng_guardian::Guardian>,
+) -> Result<(), RegisterError> {
+    type Gauge = fn(&ng_guardian::MemoryReport) -> f64;
+    type Counter = fn(&ng_guardian::GuardianReport) -> u64;
+    #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
+    let gauges: [(&str, &str, Gauge); 4] = [
+        ("neurograph_memory_drift_bytes", "Resident memory less the bytes of admitted tokens.", |memory| {
+            memory.drift_bytes as f64
+        }),
+        (
+            "neurograph_cgroup_limit_bytes",
+            "The tightest memory limit of the process's cgroup and those above; NaN if there is none.",
+            |memory| memory.cgroup_limit_bytes.map_or(f64::NAN, as_float),
+        ),
+        (
+            "neurograph_cgroup_used_bytes",
+            "What is charged to the cgroup with that limit; NaN if there is none.",
+            |memory| memory.cgroup_used_bytes.map_or(f64::NAN, as_float),
+        ),
+        (
+            "neurograph_memory_pressure_percent",
+            "Share of the last 10 s in which some task waited for memory; NaN if the kernel does not say.",
+            |memory| memory.pressure_percent.unwrap_or(f64::NAN),
+        ),
+    ];
+    for (name, help, read) in gauges {
+        let watched = Arc::clone(guardian);
+        let value = move || watched.memory().as_ref().map_or(f64::NAN, read);
+        sink.gauge_from(&MetricDesc::new(name, help), Box::new(value))?;
+    }
+    let counters: [(&str, &str, Counter); 5] = [
+        ("neurograph_soft_marks_total", "Times that use rose above the soft mark.", |told| {
+            told.soft_crossings
+        }),
+        ("neurograph_cleanups_due_total", "Times that use rose above the cleanup mark.", |told| {
+            told.cleanups_due
+        }),
+        ("neurograph_memory_drifts_total", "Times that the drift passed its bound.", |told| told.drifts),
+        (
+            "neurograph_constitution_problems_total",
+            "Times that the constitution's history could not be put in force.",
+            |told| told.constitution_problems,
+        ),
+        (
+            "neurograph_guardian_missed_notices_total",
+            "Notices that found a subscriber's channel full.",
+            |told| told.missed_notices,
+        ),
+    ];
+    for (name, help, read) in counters {
+        let watched = Arc::clone(guardian);
+        sink.counter_from(&MetricDesc::new(name, help), Box::new(move || read(&watched.report())))?;
+    }
+    let watched = Arc::clone(guardian);
+    let version = MetricDesc::new("neurograph_constitution_version", "The version in force.");
+    sink.gauge_from(&version, Box::new(move || as_float(watched.constitution().version)))
 }
 
 fn register_sampler(sink: &dyn MetricSink, sampler: &SamplerChoice) -> Result<(), RegisterError> {

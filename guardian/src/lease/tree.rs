@@ -1,0 +1,352 @@
+//! The books of one tree of pools: who holds how much of what, under one lock that a thread takes
+//! about once per lease, not once per unit. It reads no owner's mind: what an owner does meanwhile
+//! is the business of `words`.
+//!
+//! Each node has a limit. What was handed out below it (the ceilings of its leases, what ended
+//! leases left in use, and the same of its children) and its `free` units add up to that limit. A
+//! lease counts at its own node and at each one above, so no sum of children passes its parent.
+
+use super::pool::{Level, Shortfall};
+use super::words::Words;
+use crate::sync::heavy;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// How many holders a [`Shortfall`] names.
+const TOP: usize = 3;
+
+/// How leases that have ended are called in a [`Shortfall`]: what they left in use has no other
+/// owner.
+const ENDED: &str = "(ended)";
+
+/// The first node: the one without a parent.
+pub(super) const ROOT: usize = 0;
+
+/// The books. See the [module](self).
+#[derive(Debug)]
+pub(super) struct Tree {
+    nodes: Vec<Option<Node>>,
+    rows: BTreeMap<u64, Row>,
+    next_key: u64,
+    /// Of the root.
+    alarm: i64,
+}
+
+#[derive(Debug)]
+struct Node {
+    parent: Option<usize>,
+    name: Arc<str>,
+    limit: i64,
+    /// Below zero after the limit was set below what is in use; every lease below is recalled
+    /// then.
+    free: i64,
+    /// What ended leases left in use; below zero if they released what others took.
+    ended: i64,
+    /// Leases here and below.
+    sharers: i64,
+    refused: u64,
+}
+
+#[derive(Debug)]
+struct Row {
+    node: usize,
+    name: Arc<str>,
+    words: Arc<Words>,
+    /// The ceiling that this row accounts for, which is not in the words while it is recalled.
+    ceiling: i64,
+    recalled: bool,
+}
+
+fn count(n: i64) -> u64 {
+    u64::try_from(n).unwrap_or(0)
+}
+
+impl Tree {
+    pub(super) fn new(limit: i64) -> Self {
+        let root = Node::new(None, "".into(), limit);
+        Self { nodes: vec![Some(root)], rows: BTreeMap::new(), next_key: 0, alarm: i64::MAX }
+    }
+
+    /// A node below `parent`.
+    pub(super) fn open_node(&mut self, parent: usize, name: &str, limit: i64) -> usize {
+        let node = Node::new(Some(parent), name.into(), limit);
+        match self.nodes.iter().position(Option::is_none) {
+            Some(empty) => {
+                self.nodes[empty] = Some(node);
+                empty
+            }
+            None => {
+                self.nodes.push(Some(node));
+                self.nodes.len() - 1
+            }
+        }
+    }
+
+    /// A node without leases and children goes; what is in use there is its parent's from now on.
+    pub(super) fn close_node(&mut self, at: usize) {
+        let Some(node) = self.nodes.get_mut(at).and_then(Option::take) else { return };
+        if let Some(parent) = node.parent.and_then(|parent| self.node_mut(parent)) {
+            parent.ended += node.ended;
+        }
+    }
+
+    /// A new lease, empty until its first use.
+    pub(super) fn open(&mut self, node: usize, name: &str, words: &Arc<Words>) -> u64 {
+        let words = Arc::clone(words);
+        let key = self.next_key;
+        self.next_key += 1;
+        self.rows.insert(key, Row { node, name: name.into(), words, ceiling: 0, recalled: true });
+        self.upwards(node, |node| node.sharers += 1);
+        key
+    }
+
+    /// A lease ends: its unused units are free, what it has in use stays in use.
+    pub(super) fn end(&mut self, key: u64) {
+        let Some(row) = self.rows.remove(&key) else { return };
+        let spent = row.words.spent();
+        self.upwards(row.node, |node| {
+            node.free += row.ceiling - spent;
+            node.sharers -= 1;
+        });
+        if let Some(node) = self.node_mut(row.node) {
+            node.ended += spent;
+        }
+    }
+
+    /// `n` units in use by one lease are another's, of the same node, from now on. Only the owner
+    /// of both may ask.
+    pub(super) fn hand_over(&mut self, from: u64, to: u64, n: i64) {
+        let Some(row) = self.rows.get_mut(&from) else { return };
+        row.words.take_granted(-n);
+        let ceiling = row.ceiling - n;
+        row.ceiling = ceiling;
+        if !row.recalled {
+            row.words.set_ceiling(ceiling);
+        }
+        if let Some(row) = self.rows.get_mut(&to) {
+            row.words.take_granted(n);
+            row.ceiling += n;
+        }
+    }
+
+    pub(super) fn limit(&self, at: usize) -> i64 {
+        self.node(at).map_or(0, |node| node.limit)
+    }
+
+    pub(super) fn set_limit(&mut self, at: usize, limit: i64) {
+        let Some(node) = self.node_mut(at) else { return };
+        node.free += limit - node.limit;
+        node.limit = limit;
+        if node.free < 0 {
+            self.recall_below(at, None);
+        }
+    }
+
+    pub(super) fn set_alarm(&mut self, at: i64) -> bool {
+        self.alarm = at;
+        self.alarm_reached()
+    }
+
+    /// What is in use at a node and below it.
+    pub(super) fn level(&self, at: usize) -> Level {
+        let used = self.spent_below(at) + self.ended_below(at);
+        let (limit, refused) = self.node(at).map_or((0, 0), |node| (node.limit, node.refused));
+        Level { used: count(used), limit: count(limit), refused }
+    }
+
+    /// `n` units and a new lease for a row, recalling others if it must.
+    pub(super) fn take(&mut self, key: u64, n: u64, max_lease: i64) -> Result<bool, Shortfall> {
+        let Some(at) = self.rows.get(&key).map(|row| row.node) else { return Ok(false) };
+        self.take_back(key, 0);
+        let wanted = i64::try_from(n).unwrap_or(i64::MAX);
+        // The highest node that has too little: recalling below it recalls below the others too.
+        if let Some(short) = self.path(at).filter(|(_, node)| node.free < wanted).map(|(at, _)| at).last() {
+            self.recall_below(short, Some(key));
+        }
+        // The nearest node is the one to tell of: whoever asks knows it best.
+        let short = self.path(at).find(|(_, node)| node.free < wanted).map(|(at, _)| at);
+        if let Some(short) = short {
+            self.recall_own(key);
+            self.upwards(at, |node| node.refused = node.refused.saturating_add(n));
+            let alarm = self.alarm_reached();
+            return Err(Shortfall {
+                level: self.level(short),
+                path: self.name_of(short),
+                at_root: short == ROOT,
+                top: self.top(short),
+                alarm,
+            });
+        }
+        self.upwards(at, |node| node.free -= wanted);
+        let lease = self.lease_size(at, max_lease);
+        self.upwards(at, |node| node.free -= lease);
+        if let Some(row) = self.rows.get_mut(&key) {
+            row.words.take_granted(wanted);
+            row.ceiling = row.words.spent() + lease;
+            row.recalled = false;
+            row.words.set_ceiling(row.ceiling);
+        }
+        Ok(self.alarm_reached())
+    }
+
+    /// A lease with much unused keeps what it would get now.
+    pub(super) fn give_back(&mut self, key: u64, max_lease: i64) {
+        let Some(at) = self.rows.get(&key).map(|row| row.node) else { return };
+        let keep = self.lease_size(at, max_lease);
+        self.take_back(key, keep);
+    }
+
+    /// Leases shrink near the limit, so that a recall is needed a few times per lane, not once
+    /// per unit: each refill leaves half of what is free, shared among all. And they end one
+    /// short of the alarm, so that the unit which reaches it is asked for here.
+    fn lease_size(&self, at: usize, max_lease: i64) -> i64 {
+        let share = self
+            .path(at)
+            .map(|(_, node)| node.free / (2 * node.sharers.max(1)))
+            .min()
+            .unwrap_or(0)
+            .clamp(0, max_lease);
+        let before_alarm = self.alarm - 1 - self.node(ROOT).map_or(0, |root| root.limit - root.free);
+        if before_alarm >= 0 { share.min(before_alarm) } else { share }
+    }
+
+    /// The caller's own lease: all that is unused but `keep` units goes back to the pool. Only
+    /// its owner may ask, since no one else knows that it isn't taking just now.
+    fn take_back(&mut self, key: u64, keep: i64) {
+        let Some(row) = self.rows.get_mut(&key) else { return };
+        let unused = row.ceiling - row.words.spent();
+        let back = (unused - keep).max(0);
+        row.ceiling -= back;
+        if !row.recalled {
+            row.words.set_ceiling(row.ceiling);
+        }
+        let at = row.node;
+        self.upwards(at, |node| node.free += back);
+    }
+
+    /// The caller's own lease, after [`Tree::take_back`] of all of it: needs no fence, because
+    /// its owner is here and in no take.
+    fn recall_own(&mut self, key: u64) {
+        let Some(row) = self.rows.get_mut(&key) else { return };
+        row.words.recall();
+        row.recalled = true;
+    }
+
+    /// Takes every lease's unused units at a node and below it back, but for those of the caller,
+    /// who has given them back already. What is free afterwards is, at one moment during this
+    /// call, all the room there was.
+    fn recall_below(&mut self, top: usize, own: Option<u64>) {
+        let Self { nodes, rows, .. } = self;
+        let mut needs_fence = false;
+        for (_, row) in rows
+            .iter_mut()
+            .filter(|(key, row)| !row.recalled && Some(**key) != own && is_below(nodes, row.node, top))
+        {
+            row.words.recall();
+            row.recalled = true;
+            needs_fence = true;
+        }
+        if needs_fence {
+            heavy();
+            for row in rows.values().filter(|row| row.recalled) {
+                row.words.settle();
+            }
+        }
+        for row in rows.values_mut().filter(|row| row.recalled) {
+            let spent = row.words.spent();
+            let back = row.ceiling - spent;
+            row.ceiling = spent;
+            if back != 0 {
+                upwards(nodes, row.node, |node| node.free += back);
+            }
+        }
+    }
+
+    /// Summing up touches every lane's cache line, so it is done only once so much was handed
+    /// out that the alarm may have been reached.
+    fn alarm_reached(&mut self) -> bool {
+        let handed_out = self.node(ROOT).map_or(0, |root| root.limit - root.free);
+        if handed_out < self.alarm || self.level(ROOT).used < count(self.alarm) {
+            return false;
+        }
+        self.alarm = i64::MAX;
+        true
+    }
+
+    fn spent_below(&self, top: usize) -> i64 {
+        self.rows
+            .values()
+            .filter(|row| is_below(&self.nodes, row.node, top))
+            .map(|row| row.words.spent())
+            .sum()
+    }
+
+    fn ended_below(&self, top: usize) -> i64 {
+        let below = |at: &usize| is_below(&self.nodes, *at, top);
+        (0..self.nodes.len()).filter(below).filter_map(|at| self.node(at)).map(|node| node.ended).sum()
+    }
+
+    /// The largest holders at a node and below it, by their way from there.
+    fn top(&self, top: usize) -> Vec<(String, u64)> {
+        let rows = self.rows.values().map(|row| (row.node, &*row.name, row.words.spent()));
+        let ended = (0..self.nodes.len()).filter_map(|at| Some((at, ENDED, self.node(at)?.ended)));
+        let mut held: Vec<_> = rows
+            .chain(ended)
+            .filter(|(at, _, spent)| *spent > 0 && is_below(&self.nodes, *at, top))
+            .collect();
+        held.sort_by_key(|held| std::cmp::Reverse(held.2));
+        held.into_iter().take(TOP).map(|(at, name, spent)| (self.way(at, top) + name, count(spent))).collect()
+    }
+
+    /// The names from below `top` to `at`, each with a slash behind it.
+    fn way(&self, at: usize, top: usize) -> String {
+        let below_top = self.path(at).take_while(|(at, _)| *at != top);
+        let names: Vec<_> = below_top.map(|(_, node)| format!("{}/", node.name)).collect();
+        names.into_iter().rev().collect()
+    }
+
+    /// A node's way from the root, without the root's own name.
+    fn name_of(&self, at: usize) -> String {
+        self.way(at, ROOT).trim_end_matches('/').to_owned()
+    }
+
+    fn node(&self, at: usize) -> Option<&Node> {
+        self.nodes.get(at).and_then(Option::as_ref)
+    }
+
+    fn node_mut(&mut self, at: usize) -> Option<&mut Node> {
+        self.nodes.get_mut(at).and_then(Option::as_mut)
+    }
+
+    /// A node and all above it, nearest first.
+    fn path(&self, at: usize) -> impl Iterator<Item = (usize, &Node)> {
+        std::iter::successors(self.node(at).map(|node| (at, node)), |(_, node)| {
+            let parent = node.parent?;
+            Some((parent, self.node(parent)?))
+        })
+    }
+
+    fn upwards(&mut self, at: usize, change: impl FnMut(&mut Node)) {
+        upwards(&mut self.nodes, at, change);
+    }
+}
+
+impl Node {
+    fn new(parent: Option<usize>, name: Arc<str>, limit: i64) -> Self {
+        Self { parent, name, limit, free: limit, ended: 0, sharers: 0, refused: 0 }
+    }
+}
+
+fn upwards(nodes: &mut [Option<Node>], at: usize, mut change: impl FnMut(&mut Node)) {
+    let mut next = Some(at);
+    while let Some(node) = next.and_then(|at| nodes.get_mut(at)).and_then(Option::as_mut) {
+        change(node);
+        next = node.parent;
+    }
+}
+
+/// Whether `at` is `top` or below it.
+fn is_below(nodes: &[Option<Node>], at: usize, top: usize) -> bool {
+    let parent = |at: &usize| nodes.get(*at).and_then(Option::as_ref).and_then(|node| node.parent);
+    top == ROOT || std::iter::successors(Some(at), parent).any(|at| at == top)
+}

@@ -1,0 +1,172 @@
+//! The limit of the process's control group, version 1 or 2, and the pressure on its memory.
+//! Formats: cgroups(7), proc_pid_mountinfo(5), the kernel's Documentation/admin-guide/cgroup-v2.rst
+//! and Documentation/accounting/psi.rst.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+/// After so many readings the group is looked for again: a process can be moved.
+const LOOK_AGAIN: u32 = 128;
+
+/// Version 1 says "no limit" with the largest multiple of a page; nothing has as much memory.
+const NO_LIMIT: u64 = 1 << 62;
+
+/// What is kept open of the process's group and those above it.
+#[derive(Debug, Default)]
+pub(super) struct Cgroup {
+    levels: Vec<Level>,
+    pressure: Option<File>,
+    readings: u32,
+}
+
+#[derive(Debug)]
+struct Level {
+    limit: File,
+    used: File,
+}
+
+/// Where the process's memory controller is.
+#[derive(Debug, PartialEq, Eq)]
+struct Place {
+    mount: PathBuf,
+    group: PathBuf,
+    version_1: bool,
+}
+
+impl Cgroup {
+    /// The group of this process; empty where there is none or none that may be read.
+    pub(super) fn find() -> Self {
+        let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+        let place = place(&read("/proc/self/cgroup"), &read("/proc/self/mountinfo"));
+        let Some(Place { mount, group, version_1 }) = place else { return Self::default() };
+        let (limit, used) = if version_1 {
+            ("memory.limit_in_bytes", "memory.usage_in_bytes")
+        } else {
+            ("memory.max", "memory.current")
+        };
+        let levels = group
+            .ancestors()
+            .take_while(|dir| dir.starts_with(&mount))
+            .filter_map(|dir| {
+                Some(Level {
+                    limit: File::open(dir.join(limit)).ok()?,
+                    used: File::open(dir.join(used)).ok()?,
+                })
+            })
+            .collect();
+        let whole = Path::new("/proc/pressure/memory");
+        let pressure = File::open(group.join("memory.pressure")).or_else(|_| File::open(whole)).ok();
+        Self { levels, pressure, readings: 0 }
+    }
+
+    /// The tightest limit, and what is used of it, in bytes.
+    pub(super) fn limit_and_use(&mut self) -> Option<(u64, u64)> {
+        self.readings += 1;
+        if self.readings > LOOK_AGAIN {
+            *self = Self::find();
+        }
+        let limits = self.levels.iter().filter_map(|level| Some((number(&level.limit)?, level)));
+        let (limit, level) = limits.filter(|(limit, _)| *limit < NO_LIMIT).min_by_key(|(limit, _)| *limit)?;
+        Some((limit, number(&level.used)?))
+    }
+
+    /// Percent of the last 10 s in which some task waited for memory.
+    pub(super) fn pressure(&self) -> Option<f64> {
+        average(&text(self.pressure.as_ref()?)?)
+    }
+}
+
+/// `some avg10=0.12 avg60=…`
+fn average(text: &str) -> Option<f64> {
+    let some = text.lines().find_map(|line| line.strip_prefix("some "))?;
+    some.split_ascii_whitespace().find_map(|field| field.strip_prefix("avg10="))?.parse().ok()
+}
+
+fn text(file: &File) -> Option<String> {
+    let mut bytes = [0; 256];
+    let len = file.read_at(&mut bytes, 0).ok()?;
+    Some(String::from_utf8_lossy(bytes.get(..len)?).into_owned())
+}
+
+/// `None` for `max` too.
+fn number(file: &File) -> Option<u64> {
+    text(file)?.trim().parse().ok()
+}
+
+/// From `/proc/self/cgroup` and `/proc/self/mountinfo`.
+fn place(groups: &str, mounts: &str) -> Option<Place> {
+    // hierarchy:controllers:path; version 2 has no controllers.
+    let fields = groups.lines().filter_map(|line| {
+        let mut fields = line.splitn(3, ':').skip(1);
+        Some((fields.next()?, fields.next()?))
+    });
+    let (mut one, mut two) = (None, None);
+    for (controllers, path) in fields {
+        if controllers.split(',').any(|controller| controller == "memory") {
+            one = Some(path);
+        } else if controllers.is_empty() {
+            two = Some(path);
+        }
+    }
+    let version_1 = one.is_some();
+    let path = one.or(two)?;
+    mounts.lines().find_map(|line| {
+        let (left, right) = line.split_once(" - ")?;
+        let kind = right.split(' ').next()?;
+        let options = right.split(' ').nth(2).unwrap_or_default();
+        let fits = match version_1 {
+            true => kind == "cgroup" && options.split(',').any(|option| option == "memory"),
+            false => kind == "cgroup2",
+        };
+        let mut fields = left.split(' ').skip(3);
+        let (root, mount) = (fields.next()?, unescape(fields.next()?));
+        // What is mounted may be a part of the hierarchy, as in a container.
+        let inside = Path::new(path).strip_prefix(root).unwrap_or(Path::new(""));
+        fits.then(|| Place { group: mount.join(inside), mount, version_1 })
+    })
+}
+
+/// Blanks in a mount point are written in octal.
+fn unescape(path: &str) -> PathBuf {
+    path.replace("\\040", " ").into()
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn version_2_is_found_where_it_is_mounted() {
+        let mounts = "30 24 0:27 / /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate\n";
+        let found = place("0::/user.slice/app.scope\n", mounts).unwrap();
+        assert_eq!(found.group, Path::new("/sys/fs/cgroup/user.slice/app.scope"));
+        assert!(!found.version_1);
+    }
+
+    #[test]
+    fn version_1_goes_first_and_a_container_sees_its_own_part() {
+        let groups = "5:cpu,cpuacct:/x\n4:memory:/docker/abc\n0::/\n";
+        let mounts = "\
+            31 24 0:28 / /sys/fs/cgroup/unified rw - cgroup2 none rw\n\
+            32 24 0:29 /docker/abc /sys/fs/cgroup/cpu rw - cgroup none rw,cpu\n\
+            33 24 0:30 /docker/abc /sys/fs/cgroup/my\\040memory rw - cgroup none rw,memory\n";
+        let found = place(groups, mounts).unwrap();
+        let mount = PathBuf::from("/sys/fs/cgroup/my memory");
+        assert_eq!(found, Place { group: mount.join(""), mount, version_1: true });
+    }
+
+    #[test]
+    fn without_cgroups_there_is_no_limit_and_no_error() {
+        assert_eq!(place("", ""), None);
+        assert_eq!(place("0::/x\n", "33 24 0:30 / /proc rw - proc proc rw\n"), None);
+        assert_eq!(Cgroup::default().limit_and_use(), None);
+        assert_eq!(Cgroup::default().pressure(), None);
+    }
+
+    #[test]
+    fn pressure_is_the_average_of_ten_seconds() {
+        assert_eq!(average("some avg10=1.25 avg60=0.00 avg300=0.00 total=7\nfull avg10=9"), Some(1.25));
+        assert_eq!(average("nonsense"), None);
+    }
+}

@@ -1,0 +1,153 @@
+//! The process's real memory: what the operating system counts, what the cgroup allows, and what
+//! the allocator says. Read by the guardian's thread alone (all of it takes some 20 µs), never by a
+//! lane. It frees and refuses nothing.
+
+#[cfg(target_os = "linux")]
+mod cgroup;
+mod drift;
+mod pace;
+#[cfg(target_os = "linux")]
+mod resident;
+
+pub(crate) use drift::Drift;
+pub(crate) use pace::Pace;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// What an allocator says of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct AllocatorFigures {
+    /// Bytes that the program holds (jemalloc's `stats.allocated`).
+    pub allocated_bytes: u64,
+    /// Bytes that the allocator holds of the system (jemalloc's `stats.resident`).
+    pub resident_bytes: u64,
+}
+
+/// Reads the allocator's figures; `None` if it has none just now. Called on the guardian's thread,
+/// up to ten times in each memory interval.
+pub type AllocatorStats = Arc<dyn Fn() -> Option<AllocatorFigures> + Send + Sync>;
+
+/// Counted bytes beside real ones. What a system does not tell is absent rather than wrong.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct MemoryReport {
+    /// What the admitted tokens take, in bytes: 64 for each.
+    pub counted_bytes: u64,
+    /// The process's resident set when last read, in bytes.
+    pub resident_bytes: u64,
+    /// Resident less counted bytes: what no quota knows of (code, buffers, other data). Below
+    /// zero while admitted tokens have not been written yet.
+    pub drift_bytes: i64,
+    /// The largest resident set ever read, in bytes.
+    pub peak_resident_bytes: u64,
+    /// The tightest limit of the process's cgroup and those above it, in bytes.
+    pub cgroup_limit_bytes: Option<u64>,
+    /// What is charged to the cgroup that has this limit, in bytes: page cache too.
+    pub cgroup_used_bytes: Option<u64>,
+    /// Share of the last 10 s in which some task waited for memory, 0–100 (PSI).
+    pub pressure_percent: Option<f64>,
+    /// What the allocator said.
+    pub allocator: Option<AllocatorFigures>,
+    /// How many times it was read.
+    pub reads: u64,
+}
+
+/// One look at all of it.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Reading {
+    pub(crate) resident: u64,
+    pub(crate) cgroup_limit: Option<u64>,
+    pub(crate) cgroup_used: Option<u64>,
+    pub(crate) pressure: Option<f64>,
+    pub(crate) allocator: Option<AllocatorFigures>,
+}
+
+/// The last readings, for any thread to see.
+#[derive(Debug, Default)]
+pub(crate) struct Readings(Mutex<Kept>);
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Kept {
+    last: Reading,
+    peak: u64,
+    reads: u64,
+}
+
+impl Readings {
+    pub(crate) fn note(&self, reading: Reading) {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.last = reading;
+        kept.peak = kept.peak.max(reading.resident);
+        kept.reads += 1;
+    }
+
+    /// 0 if it was never read.
+    pub(crate) fn resident(&self) -> u64 {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).last.resident
+    }
+
+    pub(crate) fn report(&self, counted_bytes: u64) -> Option<MemoryReport> {
+        let Kept { last, peak, reads } = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        (reads > 0).then_some(MemoryReport {
+            counted_bytes,
+            resident_bytes: last.resident,
+            drift_bytes: drift(last.resident, counted_bytes),
+            peak_resident_bytes: peak,
+            cgroup_limit_bytes: last.cgroup_limit,
+            cgroup_used_bytes: last.cgroup_used,
+            pressure_percent: last.pressure,
+            allocator: last.allocator,
+            reads,
+        })
+    }
+}
+
+/// Real less counted bytes.
+pub(crate) fn drift(resident: u64, counted: u64) -> i64 {
+    let drift = i128::from(resident) - i128::from(counted);
+    i64::try_from(drift).unwrap_or(if drift < 0 { i64::MIN } else { i64::MAX })
+}
+
+/// An open door to the figures.
+pub(crate) struct Probe {
+    #[cfg(target_os = "linux")]
+    resident: resident::Resident,
+    #[cfg(target_os = "linux")]
+    cgroup: cgroup::Cgroup,
+    allocator: Option<AllocatorStats>,
+}
+
+#[cfg(target_os = "linux")]
+impl Probe {
+    /// `None` where the system does not tell.
+    pub(crate) fn open(allocator: Option<AllocatorStats>) -> Option<Self> {
+        let resident = resident::Resident::open()?;
+        Some(Self { resident, cgroup: cgroup::Cgroup::find(), allocator })
+    }
+
+    /// `None` if the resident set can't be read any more.
+    pub(crate) fn read(&mut self) -> Option<Reading> {
+        let resident = self.resident.read()?;
+        let (cgroup_limit, cgroup_used) = self.cgroup.limit_and_use().unzip();
+        Some(Reading {
+            resident,
+            cgroup_limit,
+            cgroup_used,
+            pressure: self.cgroup.pressure(),
+            allocator: self.allocator.as_ref().and_then(|read| read()),
+        })
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+impl Probe {
+    /// Always `None`: the report is absent rather than wrong.
+    pub(crate) fn open(_allocator: Option<AllocatorStats>) -> Option<Self> {
+        None
+    }
+
+    /// Never called.
+    pub(crate) fn read(&mut self) -> Option<Reading> {
+        let _ = &self.allocator;
+        None
+    }
+}

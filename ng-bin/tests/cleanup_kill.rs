@@ -1,0 +1,138 @@
+//! A process that is killed in the middle of a cleanup: what comes back is one truth for the
+//! store, the log and the quota.
+#![cfg(all(feature = "wal", feature = "guardian"))]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test reports by panicking")]
+
+use ng_core::events::{Event, EventKind, EventLane, EventRecorder, NoRecorder, RecorderStats};
+use ng_core::lane::BatchReport;
+use ng_core::{TokenSpec, TokenStore};
+use ng_stack::Stack;
+use ng_stack::config::{BlackboxKind, GuardianKind, MetricsKind, StackConfig, TracingKind, WalKind};
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+const CHILD: &str = "NG_STACK_TEST_CLEANUP_DIR";
+const AFTER: &str = "NG_STACK_TEST_CLEANUP_AFTER";
+const LIMIT: u64 = 400_000;
+const MARK: u64 = 380_000;
+const TARGET: u64 = 100_000;
+
+fn config(dir: &Path, cleanup: bool) -> StackConfig {
+    let mut config = StackConfig::default();
+    config.wal.kind = WalKind::Log;
+    config.wal.dir = dir.to_path_buf();
+    config.wal.segment_mib = 8;
+    config.guardian.kind = GuardianKind::Leases;
+    config.guardian.max_tokens = LIMIT;
+    config.guardian.cleanup = cleanup;
+    config.guardian.cleanup_mark = MARK as f64 / LIMIT as f64;
+    config.guardian.cleanup_target = TARGET as f64 / LIMIT as f64;
+    config.guardian.soft_mark = 0.5;
+    config.metrics.kind = MetricsKind::Off;
+    config.tracing.kind = TracingKind::Off;
+    config.blackbox.kind = BlackboxKind::Off;
+    config
+}
+
+/// Stands still for good after so many deletions, and says so on standard output: whoever cleans
+/// up is then in the middle of it, however the machine is loaded.
+struct StandsStill {
+    after: u64,
+}
+
+struct Counts {
+    left: u64,
+}
+
+impl EventRecorder for StandsStill {
+    fn lane(&self, name: &str) -> Box<dyn EventLane> {
+        if name == "cleanup" { Box::new(Counts { left: self.after }) } else { NoRecorder.lane(name) }
+    }
+
+    fn record_rare(&self, _event: Event, _note: &str) {}
+
+    fn stats(&self) -> RecorderStats {
+        RecorderStats::default()
+    }
+}
+
+impl EventLane for Counts {
+    fn record(&mut self, event: Event) {
+        self.left -= u64::from(event.kind == EventKind::TOKEN_DELETED);
+        if self.left == 0 {
+            // Standard output of a test is captured unless it goes around the macro.
+            let mut out = std::io::stdout();
+            writeln!(out, "in the middle").unwrap();
+            loop {
+                std::thread::park();
+            }
+        }
+    }
+}
+
+/// Not a test of its own: the process that
+/// [`a_kill_in_the_middle_of_a_cleanup_leaves_quota_log_and_store_agreed`] kills.
+#[test]
+fn child_that_cleans_up_until_it_is_killed() {
+    let Ok(dir) = std::env::var(CHILD) else { return };
+    let after = std::env::var(AFTER).unwrap().parse().unwrap();
+    let events = Arc::new(StandsStill { after });
+    let stack = Stack::builder().config(config(Path::new(&dir), true)).events(events).build().unwrap();
+    let mut lane = stack.lane("maker").unwrap();
+    let mut report = BatchReport::default();
+    for round in 0.. {
+        let specs: Vec<_> =
+            (0..1_000_u32).map(|i| TokenSpec::new().with_weight((i * 7 % 1_000 + round) as f32)).collect();
+        lane.create_batch(&specs, &mut report);
+        if report.made() == 0 {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+#[test]
+fn a_kill_in_the_middle_of_a_cleanup_leaves_quota_log_and_store_agreed() {
+    let mut in_the_middle = 0;
+    for round in 0..8_u64 {
+        let dir = tempfile::tempdir().unwrap();
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "child_that_cleans_up_until_it_is_killed", "--nocapture"])
+            .env(CHILD, dir.path())
+            .env(AFTER, (30_000 * (round + 1)).to_string())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut middle = lines.map_while(Result::ok).filter(|line| line.contains("in the middle"));
+        middle.next().expect("a cleanup comes to its middle");
+        std::thread::sleep(Duration::from_millis(round * 3));
+        child.kill().unwrap();
+        child.wait().unwrap();
+
+        let alone = TokenStore::new();
+        let found = ng_stack::stack::replay(dir.path(), &alone).unwrap().unwrap();
+        let deleted = found.applied + found.superseded - alone.len();
+        in_the_middle += u64::from(deleted > 0 && alone.len() > TARGET);
+        let stack = Stack::builder().config(config(dir.path(), false)).build().unwrap();
+        let tokens: Vec<_> = stack.store().iter().collect();
+        assert_eq!(tokens, alone.iter().collect::<Vec<_>>(), "round {round}: the log says it twice alike");
+        assert_eq!(stack.admission().stats().used, tokens.len() as u64, "round {round}");
+        let mut lane = stack.lane("after").unwrap();
+        let (mut report, mut made) = (BatchReport::default(), 0);
+        loop {
+            lane.create_batch(&[TokenSpec::new(); 1_000], &mut report);
+            made += report.made() as u64;
+            if report.made() < 1_000 {
+                break;
+            }
+        }
+        assert_eq!(made + tokens.len() as u64, LIMIT, "round {round}: exact to the token");
+        assert_eq!(stack.store().len(), LIMIT);
+        drop(lane);
+        stack.shutdown(Duration::from_secs(30)).unwrap();
+    }
+    assert!(in_the_middle > 0, "no kill fell into a cleanup");
+}
