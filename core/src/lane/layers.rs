@@ -7,7 +7,7 @@ use crate::admission::{AdmissionLane, NoAdmission};
 use crate::clock::precise_unix_ns;
 use crate::events::{Event, EventKind, EventLane, NoRecorder, Tier};
 use crate::metrics::{
-    CounterId, HistogramId, MetricDesc, MetricLane, MetricSink, NoMetrics, RegisterError, Scale,
+    CounterId, Exemplar, HistogramId, MetricDesc, MetricLane, MetricSink, NoMetrics, RegisterError, Scale,
 };
 use crate::sampling::{NoSampler, Outcome, Reason, SamplerLane, SpanContext};
 use crate::spans::{FinishedSpan, MAX_ATTRIBUTES, NoSpans, SpanLane, Value};
@@ -162,7 +162,7 @@ where
             a: u64::from(failed),
             b: duration_ns,
         });
-        self.spans.finish(&FinishedSpan {
+        let kept = self.spans.finish(&FinishedSpan {
             trace: sampled.context.parent.map(|parent| parent.trace),
             parent: sampled.context.parent.map(|parent| parent.span),
             name: sampled.name,
@@ -173,6 +173,11 @@ where
             probability: sampled.probability,
             attributes,
         });
+        // Only a span that will be found is worth pointing at.
+        if let (Some(histogram), Some((trace, span))) = (duration, kept) {
+            let exemplar = Exemplar { value: duration_ns, trace, span, unix_ns: end_ns };
+            self.metrics.exemplar(histogram, &exemplar);
+        }
     }
 
     /// Runs `body` as one operation called `name`: a span if it is sampled.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use ng_core::admission::{Admission, AdmissionLane, NoAdmission, Refusal, Violation};
 use ng_core::events::{Event, EventLane, EventRecorder, NoRecorder, RecentEvent};
-use ng_core::metrics::{CounterId, HistogramId, MetricLane, MetricSink, NoMetrics};
+use ng_core::metrics::{CounterId, Exemplar, HistogramId, MetricLane, MetricSink, NoMetrics};
 use ng_core::sampling::{Decision, NoSampler, Outcome, SamplerLane, SpanContext, SpanSampler};
 use ng_core::spans::{FinishedSpan, NoSpans, SpanId, SpanLane, SpanSink, TraceId};
 use ng_core::token::Token;
@@ -298,6 +298,10 @@ impl MetricLane for MetricLaneChoice {
     #[inline(always)]
     fn observe(&mut self, histogram: HistogramId, value: u64, times: u64) {
         each!("telemetry", self, lane => lane.observe(histogram, value, times));
+    }
+
+    fn exemplar(&mut self, histogram: HistogramId, exemplar: &Exemplar) {
+        each!("telemetry", self, lane => lane.exemplar(histogram, exemplar));
     }
 }
 

@@ -82,6 +82,10 @@ mod full {
         assert!((1_500..2_500).contains(&sampled), "{sampled} of 20,002 at 10 %");
         assert!(stack.spans().flush(Duration::from_secs(30)));
         assert_eq!(stack.spans().stats().recorded, sampled);
+        let mut open = String::new();
+        assert!(stack.metrics().render_open_metrics(&mut open));
+        let exemplar = open.split("trace_id=\"").nth(1).and_then(|rest| rest.split('"').next());
+        let exemplar = exemplar.unwrap_or_else(|| panic!("no exemplar in\n{open}")).to_owned();
         let events = stack.events().stats();
         assert!(events.recorded[0] > 0 && events.recorded[2] > 0, "{events:?}");
         drop(lane);
@@ -89,6 +93,7 @@ mod full {
         stack.shutdown(Duration::from_secs(30)).unwrap();
         let spans = std::fs::read_to_string(dir.path().join("spans.jsonl")).unwrap();
         assert_eq!(spans.lines().count() as u64, sampled);
+        assert!(spans.contains(&exemplar), "the exemplar {exemplar} points at no span");
 
         let again = Stack::builder().config(config).build().unwrap();
         let recovered = again.recovered().unwrap();
