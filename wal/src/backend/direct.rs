@@ -148,14 +148,18 @@ impl<D: Device> DirectBackend<D> {
         let mut done = std::mem::take(&mut self.done);
         if let Err(cause) = self.device.wait(rest, &mut done) {
             self.deaf = true;
-            let flight = self.in_flight.iter().flatten().min_by_key(|flight| flight.number);
-            if let Some(flight) = flight {
-                let poison = flight.segment.poison("wait for a write", flight.offset, &cause);
-                self.fail(poison);
-            } else if let Some(segment) = &self.segment {
-                let poison = segment.poison("wait for the device", 0, &cause);
-                self.fail(poison);
-            }
+            let operation = "wait for the device";
+            let oldest = self.in_flight.iter().flatten().min_by_key(|flight| flight.number);
+            let poison = match (oldest, &self.segment) {
+                (Some(flight), _) => flight.segment.poison(operation, flight.offset, &cause),
+                (None, Some(segment)) => segment.poison(operation, 0, &cause),
+                // No file was begun yet; the log must stand still all the same.
+                (None, None) => {
+                    let path = self.hub.options.dir.clone();
+                    Poison { operation, path, offset: 0, cause: cause.to_string() }
+                }
+            };
+            self.fail(poison);
         }
         let any = !done.is_empty();
         for completion in done.drain(..) {

@@ -88,3 +88,30 @@ impl Device for SimDevice {
         Ok(())
     }
 }
+
+/// A device of which nobody will ever hear again.
+struct DeafDevice;
+
+/// A back end on a device that fails as a whole, before anything is written.
+pub(crate) fn deaf(disk: &SimStorage) -> Prepared {
+    Prepared {
+        storage: Arc::new(disk.clone()),
+        start: Box::new(|hub, _| Ok(Box::new(DirectBackend::new(Arc::clone(hub), DeafDevice)))),
+        chosen: Chosen { kind: BackendKind::Uring, why: "a test's".to_owned() },
+    }
+}
+
+impl Device for DeafDevice {
+    fn waker(&self) -> Waker {
+        Waker::Thread(std::thread::current())
+    }
+
+    #[expect(unsafe_code, reason = "the caller's obligation")]
+    unsafe fn submit(&mut self, _request: &Request<'_>) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn wait(&mut self, _rest: Option<Duration>, _done: &mut Vec<Completion>) -> io::Result<()> {
+        Err(io::Error::from_raw_os_error(libc::EIO))
+    }
+}

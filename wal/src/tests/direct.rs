@@ -117,3 +117,17 @@ fn without_durable_writes_a_power_cut_loses_what_was_called_durable() {
     });
     assert!(lost, "the crash test can't see a lost record");
 }
+
+/// Nothing is in flight and no segment is begun, so that there is no file to name.
+#[test]
+fn a_device_that_fails_before_the_first_block_poisons_the_log_and_names_its_directory() {
+    let disk = SimStorage::default();
+    let log = Log::open_with(tiny(), sim::deaf(&disk), None).unwrap();
+    let since = std::time::Instant::now();
+    while !log.stats().poisoned {
+        assert!(since.elapsed() < Duration::from_secs(10), "the log never noticed");
+        std::thread::yield_now();
+    }
+    let Err(WaitError::Poisoned(poison)) = log.flush(PATIENCE) else { panic!("not poisoned") };
+    assert_eq!((poison.operation, poison.path.as_path()), ("wait for the device", Path::new(DIR)));
+}
