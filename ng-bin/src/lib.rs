@@ -5,6 +5,7 @@
 //! | what the stack shall be | [`config`] |
 //! | real input, and tokens out again | `ingest`, `export` (feature `cli`) |
 //! | the proof | `stress` (feature `cli`) |
+//! | the stack as a service | `serve` (feature `serve`) |
 //! | the program's words | `cli` (feature `cli`) |
 //! | the running stack, its lanes, recovery | [`stack`] |
 
@@ -18,6 +19,8 @@ pub mod config;
 pub mod export;
 #[cfg(feature = "cli")]
 pub mod ingest;
+#[cfg(feature = "serve")]
+pub mod serve;
 pub mod stack;
 #[cfg(feature = "cli")]
 pub mod stress;
