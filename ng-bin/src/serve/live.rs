@@ -97,6 +97,7 @@ fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
+#[cfg(feature = "wal")]
 fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
@@ -181,6 +182,7 @@ fn resident() -> Option<u64> {
     Some(pages * rustix::param::page_size() as u64)
 }
 
+#[cfg(feature = "guardian")]
 #[expect(
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,

@@ -16,6 +16,10 @@ use crate::stack::{Stack, StackError};
 /// How often the progress of a long recovery is told.
 const TOLD_EVERY: Duration = Duration::from_secs(1);
 
+/// A token's time is in whole seconds, and a thread that wakes up a thousand times a second would be
+/// most of what an idle service costs.
+const TICK: Duration = Duration::from_millis(50);
+
 /// Looks whether another process has the log. The log itself takes its lock once it has been read;
 /// this look spares the second process the reading.
 pub(super) fn look(config: &WalConfig) -> Result<(), ServeError> {
@@ -41,7 +45,7 @@ pub(super) async fn build(service: &Arc<Service>, say: Say) -> Result<Stack, Ser
         .name("ng-recovery".to_owned())
         .spawn(move || {
             // Whoever waited may have been told to end.
-            drop(tell.send(Stack::builder().loaded(loaded).store(store).build()));
+            drop(tell.send(Stack::builder().loaded(loaded).store(store).tick_period(TICK).build()));
         })
         .map_err(ServeError::Threads)?;
     loop {

@@ -2,7 +2,9 @@
 //! here starts or changes anything.
 
 use super::Stack;
-use super::choice::{AdmissionChoice, EventChoice, MetricChoice, WalChoice};
+#[cfg(feature = "blackbox")]
+use super::choice::EventChoice;
+use super::choice::{AdmissionChoice, MetricChoice, WalChoice};
 
 impl Stack {
     /// The log in use.
@@ -21,6 +23,7 @@ impl Stack {
     }
 
     /// The flight recorder in use.
+    #[cfg(feature = "blackbox")]
     pub(crate) const fn events_in_use(&self) -> &EventChoice {
         &self.events
     }
