@@ -17,5 +17,6 @@ mod end;
 mod kill;
 mod nasty;
 mod operator;
+mod page;
 mod sampling;
 mod service;
