@@ -16,6 +16,7 @@ use super::lanes::Lanes;
 use super::live::Rate;
 use super::phase::{Phase, State};
 use super::recent::Recent;
+use super::stress::LastStress;
 use super::wishes::Wishes;
 use crate::config::{Loaded, ServeConfig, WalKind, WalMode};
 use crate::stack::choice::{MetricLaneChoice, WalChoice};
@@ -32,6 +33,7 @@ pub(super) struct Service {
     pub(super) store: Arc<TokenStore>,
     pub(super) rate: Rate,
     pub(super) recent: Recent,
+    pub(super) stress: LastStress,
     engine: OnceLock<Engine>,
 }
 
@@ -46,6 +48,7 @@ impl Service {
             store: Arc::default(),
             rate: Rate::default(),
             recent: Recent::default(),
+            stress: LastStress::default(),
             engine: OnceLock::new(),
         }
     }
