@@ -6,6 +6,7 @@
 //! | real input, and tokens out again | `ingest`, `export` (feature `cli`) |
 //! | the proof | `stress` (feature `cli`) |
 //! | the program's words | `cli` (feature `cli`) |
+//! | a configuration read again | [`reload`] |
 //! | the running stack, its lanes, recovery | [`stack`] |
 
 // Helpers of tests count as production code to clippy where `cfg(test)` is not all that gates them.
@@ -18,6 +19,7 @@ pub mod config;
 pub mod export;
 #[cfg(feature = "cli")]
 pub mod ingest;
+pub mod reload;
 pub mod stack;
 #[cfg(feature = "cli")]
 pub mod stress;

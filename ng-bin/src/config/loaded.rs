@@ -105,6 +105,24 @@ impl Loaded {
             .collect()
     }
 
+    /// Takes the values of these keys over from another, with where they came from.
+    pub(crate) fn adopt<'k>(&mut self, other: &Self, keys: impl IntoIterator<Item = &'k str>) {
+        for key in keys {
+            let Some(field) = Field::named(key) else { continue };
+            // A value that was shown by its own type is read back by it.
+            if (field.set)(&mut self.config, &(field.get)(&other.config)).is_ok() {
+                let _ = match other.origins.get(key) {
+                    Some(origin) => self.origins.insert(key.to_owned(), origin.clone()),
+                    None => self.origins.remove(key),
+                };
+                let _ = match other.given.get(key) {
+                    Some(given) => self.given.insert(key.to_owned(), given.clone()),
+                    None => self.given.remove(key),
+                };
+            }
+        }
+    }
+
     /// Every value that a key was given, its default first and the one in effect last; `None` if
     /// there is no such key.
     ///
