@@ -4,6 +4,7 @@
 //! |---|---|
 //! | what the stack shall be | [`config`] |
 //! | real input, and tokens out again | `ingest`, `export` (feature `cli`) |
+//! | what a machine offers | `doctor` (feature `cli`) |
 //! | the proof | `stress` (feature `cli`) |
 //! | the program's words | `cli` (feature `cli`) |
 //! | a configuration read again | [`reload`] |
@@ -15,6 +16,8 @@
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod config;
+#[cfg(feature = "cli")]
+pub mod doctor;
 #[cfg(feature = "cli")]
 pub mod export;
 #[cfg(feature = "cli")]
