@@ -6,6 +6,7 @@
 //! | real input, and tokens out again | `ingest`, `export` (feature `cli`) |
 //! | what a machine offers | `doctor` (feature `cli`) |
 //! | the proof | `stress` (feature `cli`) |
+//! | the stack as a service | `serve` (feature `serve`) |
 //! | the program's words | `cli` (feature `cli`) |
 //! | a configuration read again | [`reload`] |
 //! | the running stack, its lanes, recovery | [`stack`] |
@@ -23,6 +24,8 @@ pub mod export;
 #[cfg(feature = "cli")]
 pub mod ingest;
 pub mod reload;
+#[cfg(feature = "serve")]
+pub mod serve;
 pub mod stack;
 #[cfg(feature = "cli")]
 pub mod stress;

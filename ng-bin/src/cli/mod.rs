@@ -15,6 +15,8 @@ mod doctor;
 mod ingest;
 mod output;
 mod recover;
+#[cfg(feature = "serve")]
+mod serve;
 mod shell;
 mod stress;
 #[cfg(feature = "wal")]
@@ -51,6 +53,9 @@ enum Command {
     Stress(stress::Args),
     /// Read tokens from CSV, NDJSON or raw files into a logged store.
     Ingest(ingest::Args),
+    /// Take tokens over HTTP into a logged store, and show what happens.
+    #[cfg(feature = "serve")]
+    Serve(serve::Args),
     /// Rebuild the store from its log, say what was found, and write tokens out.
     Recover(recover::Args),
     /// Look at a log, check it, follow it, or have what can be read of a damaged one.
@@ -124,6 +129,8 @@ pub fn main() -> ExitCode {
     let outcome = match cli.command {
         Command::Stress(args) => stress::run(&args),
         Command::Ingest(args) => ingest::run(&args),
+        #[cfg(feature = "serve")]
+        Command::Serve(args) => serve::run(&args),
         Command::Recover(args) => recover::run(&args),
         #[cfg(feature = "wal")]
         Command::Wal(words) => wal::run(&words),

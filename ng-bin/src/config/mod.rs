@@ -48,6 +48,6 @@ pub use schema::render_schema;
 pub use sections::{
     BlackboxConfig, BlackboxKind, CleanupPolicy, ConstitutionConfig, EngineConfig, GuardianConfig,
     GuardianKind, LogConfig, LogFormat, LogLevel, MetricsConfig, MetricsKind, OnFailure, OnFull,
-    OtlpProtocol, SpanExporter, StackConfig, TracingConfig, TracingKind, WalBackend, WalConfig, WalKind,
-    WalMode,
+    OtlpProtocol, ServeConfig, SpanExporter, StackConfig, TracingConfig, TracingKind, WalBackend, WalConfig,
+    WalKind, WalMode,
 };

@@ -9,6 +9,8 @@ mod build;
 pub mod choice;
 mod error;
 mod follow;
+#[cfg(feature = "serve")]
+mod inside;
 mod reclaim;
 mod recover;
 mod watch;
