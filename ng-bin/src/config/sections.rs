@@ -321,6 +321,9 @@ section! {
         write_timeout_ms: u64 = 10_000, whole(10, 600_000);
         /// Milliseconds that `?durable=true` waits for the disk.
         durable_timeout_ms: u64 = 10_000, whole(1, 600_000);
+        /// Milliseconds between two looks at the configuration's file, which is read again once it has
+        /// changed and has rested from one look to the next; 0 reads it on SIGHUP only.
+        config_watch_ms: u64 = 1000, whole(0, 3_600_000);
         /// Milliseconds for what is under way to end after SIGTERM, and as many for the log to be flushed.
         drain_ms: u64 = 10_000, whole(0, 600_000);
     }
