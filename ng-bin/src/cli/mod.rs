@@ -11,11 +11,13 @@ mod blackbox;
 #[cfg(feature = "guardian")]
 mod cdna;
 mod config;
+mod doctor;
 mod ingest;
 mod output;
 mod recover;
 #[cfg(feature = "serve")]
 mod serve;
+mod shell;
 mod stress;
 #[cfg(feature = "wal")]
 mod wal;
@@ -67,6 +69,12 @@ enum Command {
     /// Check, print or explain the configuration.
     #[command(subcommand)]
     Config(config::Words),
+    /// Say what this machine offers, what follows from it, and what to do.
+    Doctor(doctor::Args),
+    /// Print what makes a shell complete the words of `ng`.
+    Completions(shell::Completions),
+    /// Write the manual's pages.
+    Man(shell::Man),
     /// Show, change, activate and take back the constitution.
     #[cfg(feature = "guardian")]
     #[command(subcommand)]
@@ -129,6 +137,9 @@ pub fn main() -> ExitCode {
         #[cfg(feature = "blackbox")]
         Command::Blackbox(words) => blackbox::run(&words),
         Command::Config(words) => config::run(&words),
+        Command::Doctor(args) => doctor::run(&args),
+        Command::Completions(args) => shell::completions(&args),
+        Command::Man(args) => shell::man(&args),
         #[cfg(feature = "guardian")]
         Command::Cdna(words) => cdna::run(&words),
         Command::StressChild(args) => stress::run_child(&args),

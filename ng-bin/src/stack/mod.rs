@@ -8,6 +8,7 @@ mod blackbox;
 mod build;
 pub mod choice;
 mod error;
+mod follow;
 #[cfg(feature = "serve")]
 mod inside;
 mod reclaim;
@@ -18,6 +19,7 @@ mod watch;
 pub use blackbox::Died;
 pub use build::Builder;
 pub use error::StackError;
+pub use follow::Overruled;
 pub use reclaim::Cleaner;
 pub use recover::{Recovered, replay};
 
