@@ -18,6 +18,8 @@ pub mod config;
 pub mod export;
 #[cfg(feature = "cli")]
 pub mod ingest;
+#[cfg(feature = "cli")]
+pub mod report;
 pub mod stack;
 #[cfg(feature = "cli")]
 pub mod stress;

@@ -4,7 +4,12 @@
 //!
 //! `NG_SCREENSHOTS=DIR` keeps the pictures there.
 #![cfg(feature = "cli")]
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test reports by panicking, a skip by a line")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test reports by panicking, a skip by a line"
+)]
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};

@@ -13,6 +13,7 @@ mod config;
 mod ingest;
 mod output;
 mod recover;
+mod report;
 mod stress;
 #[cfg(feature = "wal")]
 mod wal;
@@ -46,6 +47,8 @@ const EXIT_CODES: &str = "Exit codes: 0 all well; 1 the run says no (budget brok
 enum Command {
     /// Make 9.5 million tokens with every layer on, and say where the time goes.
     Stress(stress::Args),
+    /// Draw a stress document: one page, or an SVG for each chart.
+    Report(report::Args),
     /// Read tokens from CSV, NDJSON or raw files into a logged store.
     Ingest(ingest::Args),
     /// Rebuild the store from its log, say what was found, and write tokens out.
@@ -113,6 +116,7 @@ pub fn main() -> ExitCode {
     };
     let outcome = match cli.command {
         Command::Stress(args) => stress::run(&args),
+        Command::Report(args) => report::run(&args),
         Command::Ingest(args) => ingest::run(&args),
         Command::Recover(args) => recover::run(&args),
         #[cfg(feature = "wal")]
