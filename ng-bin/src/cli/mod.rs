@@ -5,6 +5,7 @@
 //! lost); 64 wrong words; 74 a file or the log failed; 78 the configuration must change. `ng wal`
 //! judges logs: 0 sound, 1 damaged with loss, 2 a torn tail only.
 
+mod allocator;
 #[cfg(feature = "blackbox")]
 mod blackbox;
 #[cfg(feature = "guardian")]
@@ -105,6 +106,7 @@ impl From<crate::config::ConfigErrors> for Failure {
 /// Runs the program with this process's arguments and environment.
 #[must_use]
 pub fn main() -> ExitCode {
+    allocator::give_back_what_is_freed();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
