@@ -23,6 +23,8 @@ pub mod report;
 pub mod stack;
 #[cfg(feature = "cli")]
 pub mod stress;
+#[cfg(feature = "top")]
+pub mod top;
 
 pub use stack::{Stack, StackError, StackLane};
 

@@ -16,6 +16,8 @@ mod output;
 mod recover;
 mod report;
 mod stress;
+#[cfg(feature = "top")]
+mod top;
 #[cfg(feature = "wal")]
 mod wal;
 
@@ -48,6 +50,9 @@ const EXIT_CODES: &str = "Exit codes: 0 all well; 1 the run says no (budget brok
 enum Command {
     /// Make 9.5 million tokens with every layer on, and say where the time goes.
     Stress(stress::Args),
+    /// Watch a running stack in the terminal.
+    #[cfg(feature = "top")]
+    Top(top::Args),
     /// Draw a stress document: one page, or an SVG for each chart.
     Report(report::Args),
     /// Read tokens from CSV, NDJSON or raw files into a logged store.
@@ -118,6 +123,8 @@ pub fn main() -> ExitCode {
     };
     let outcome = match cli.command {
         Command::Stress(args) => stress::run(&args),
+        #[cfg(feature = "top")]
+        Command::Top(args) => top::run(&args),
         Command::Report(args) => report::run(&args),
         Command::Ingest(args) => ingest::run(&args),
         Command::Recover(args) => recover::run(&args),
