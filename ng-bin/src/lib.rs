@@ -5,6 +5,7 @@
 //! | what the stack shall be | [`config`] |
 //! | real input, and tokens out again | `ingest`, `export` (feature `cli`) |
 //! | the proof | `stress` (feature `cli`) |
+//! | the stack as a service | `serve` (feature `serve`) |
 //! | the program's words | `cli` (feature `cli`) |
 //! | the running stack, its lanes, recovery | [`stack`] |
 
@@ -20,6 +21,8 @@ pub mod export;
 pub mod ingest;
 #[cfg(feature = "cli")]
 pub mod report;
+#[cfg(feature = "serve")]
+pub mod serve;
 pub mod stack;
 #[cfg(feature = "cli")]
 pub mod stress;

@@ -15,6 +15,8 @@ mod ingest;
 mod output;
 mod recover;
 mod report;
+#[cfg(feature = "serve")]
+mod serve;
 mod stress;
 #[cfg(feature = "top")]
 mod top;
@@ -57,6 +59,9 @@ enum Command {
     Report(report::Args),
     /// Read tokens from CSV, NDJSON or raw files into a logged store.
     Ingest(ingest::Args),
+    /// Take tokens over HTTP into a logged store, and show what happens.
+    #[cfg(feature = "serve")]
+    Serve(serve::Args),
     /// Rebuild the store from its log, say what was found, and write tokens out.
     Recover(recover::Args),
     /// Look at a log, check it, follow it, or have what can be read of a damaged one.
@@ -127,6 +132,8 @@ pub fn main() -> ExitCode {
         Command::Top(args) => top::run(&args),
         Command::Report(args) => report::run(&args),
         Command::Ingest(args) => ingest::run(&args),
+        #[cfg(feature = "serve")]
+        Command::Serve(args) => serve::run(&args),
         Command::Recover(args) => recover::run(&args),
         #[cfg(feature = "wal")]
         Command::Wal(words) => wal::run(&words),

@@ -41,6 +41,6 @@ pub use scalar::Scalar;
 pub use sections::{
     BlackboxConfig, BlackboxKind, CleanupPolicy, ConstitutionConfig, EngineConfig, GuardianConfig,
     GuardianKind, LogConfig, LogFormat, LogLevel, MetricsConfig, MetricsKind, OnFailure, OnFull,
-    OtlpProtocol, SpanExporter, StackConfig, TracingConfig, TracingKind, WalBackend, WalConfig, WalKind,
-    WalMode,
+    OtlpProtocol, ServeConfig, SpanExporter, StackConfig, TracingConfig, TracingKind, WalBackend, WalConfig,
+    WalKind, WalMode,
 };

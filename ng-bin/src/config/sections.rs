@@ -42,6 +42,8 @@ section! {
         tracing: TracingConfig,
         /// The flight recorder.
         blackbox: BlackboxConfig,
+        /// The service that `ng serve` runs.
+        serve: ServeConfig,
         /// What the program itself says on standard error.
         log: LogConfig,
     }
@@ -58,6 +60,7 @@ impl StackConfig {
         &MetricsConfig::SECTION,
         &TracingConfig::SECTION,
         &BlackboxConfig::SECTION,
+        &ServeConfig::SECTION,
         &LogConfig::SECTION,
     ];
 }
@@ -268,6 +271,58 @@ section! {
         keep_dead: u64 = 8, whole(0, 10_000);
         /// MiB that the rings of dead processes may take; the latest one is kept whatever its size.
         keep_dead_mib: u64 = 64, whole(0, 1_048_576);
+    }
+}
+
+section! {
+    /// The service that `ng serve` runs: where it listens, whom it lets in, what it takes.
+    ServeConfig at (serve) {
+        /// Address and port of the gateway; port 0 takes a free one, "" listens on none.
+        listen: String = "127.0.0.1:7700".to_owned();
+        /// Address and port of the administration; port 0 takes a free one, "" listens on none.
+        admin: String = "127.0.0.1:9464".to_owned();
+        /// Unix socket of the gateway, beside `listen`; "" makes none.
+        unix_socket: Option<PathBuf> = None;
+        /// File with the token that callers bring as `Authorization: Bearer TOKEN`, before the variable
+        /// `NEUROGRAPH_TOKEN`; "" for none.
+        token_file: Option<PathBuf> = None;
+        /// Whether a token that there is must be brought on loopback and the Unix socket too; beyond
+        /// loopback it always must.
+        require_token: bool = true;
+        /// Whether to listen beyond loopback though there is no token: everyone can write then.
+        insecure: bool = false;
+        /// Whether callers without the token may ask to be sampled, by `X-Force-Trace`,
+        /// `X-Sampling-Priority` and `X-Sampling-Rate`.
+        trust_wishes: bool = false;
+        /// Certificate chain in PEM, with which the gateway and the administration speak TLS; "" for none.
+        tls_cert: Option<PathBuf> = None;
+        /// Its private key in PEM; "" for none.
+        tls_key: Option<PathBuf> = None;
+        /// Threads that make tokens; 0 for one a core, at most 4.
+        lanes: u64 = 0, whole(0, 64);
+        /// Pieces of bodies that wait for a thread or are at work; a request that finds no room is
+        /// answered 429.
+        max_in_flight: u64 = 64, whole(1, 65_536);
+        /// Connections of each address; further ones are answered 503.
+        max_connections: u64 = 2048, whole(1, 1_000_000);
+        /// Size of a body in MiB, after decompression.
+        max_body_mib: u64 = 1024, whole(1, 1 << 20);
+        /// Size of one row of a body in KiB.
+        max_row_kib: u64 = 64, whole(1, 1024);
+        /// Rows that were not made that an answer lists; all are counted.
+        max_refusals: u64 = 100, whole(0, 10_000);
+        /// Milliseconds for a request's head, for a TLS handshake, and for a connection without requests.
+        header_timeout_ms: u64 = 10_000, whole(10, 600_000);
+        /// Milliseconds without a byte of a body.
+        body_timeout_ms: u64 = 10_000, whole(10, 600_000);
+        /// Milliseconds for a whole body.
+        request_timeout_ms: u64 = 120_000, whole(10, 86_400_000);
+        /// Milliseconds without a byte of an answer being taken.
+        write_timeout_ms: u64 = 10_000, whole(10, 600_000);
+        /// Milliseconds that `?durable=true` waits for the disk.
+        durable_timeout_ms: u64 = 10_000, whole(1, 600_000);
+        /// Milliseconds for what is under way to end after SIGTERM, and as many for the log to be flushed.
+        drain_ms: u64 = 10_000, whole(0, 600_000);
     }
 }
 

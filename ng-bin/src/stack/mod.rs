@@ -8,6 +8,8 @@ mod blackbox;
 mod build;
 pub mod choice;
 mod error;
+#[cfg(feature = "serve")]
+mod inside;
 mod reclaim;
 mod recover;
 mod watch;
