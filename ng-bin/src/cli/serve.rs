@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use super::output::{print, say, with_causes};
-use super::{Failure, load};
+use super::{Failure, environment, load};
+use crate::config::{ConfigErrors, Loaded, Loader};
+use crate::reload::Reloader;
 use crate::serve::{self, Ready, ServeError};
 
 const CODES: &str = "Exit codes: 0 ended in good order; 64 wrong words; 74 an address is taken, the log is \
@@ -37,16 +39,35 @@ impl From<ServeError> for Failure {
 }
 
 pub(super) fn run(args: &Args) -> Result<u8, Failure> {
-    let mut loaded = load(args.config.as_ref())?;
-    let serve = &mut loaded.config.serve;
-    if let Some(listen) = &args.listen {
-        serve.listen.clone_from(listen);
+    let file = args.config.clone();
+    let mut options = Vec::new();
+    let dir = args.wal.as_ref().map(|dir| dir.to_string_lossy().into_owned());
+    for (key, name, given) in [
+        ("serve.listen", "--listen", &args.listen),
+        ("serve.admin", "--admin", &args.admin),
+        ("wal.dir", "--wal", &dir),
+    ] {
+        options.extend(given.clone().map(|value| (key, value, name)));
     }
-    if let Some(admin) = &args.admin {
-        serve.admin.clone_from(admin);
-    }
-    if let Some(dir) = &args.wal {
-        loaded.config.wal.dir.clone_from(dir);
+    // Read again, the options still go before the file.
+    let overrule = move |mut loaded: Loaded| -> Result<Loaded, ConfigErrors> {
+        for (key, value, name) in &options {
+            loaded.overrule(key, value, name)?;
+        }
+        Ok(loaded)
+    };
+    let loaded = overrule(load(file.as_ref())?)?;
+    let again = file.clone();
+    let mut reloader = Reloader::new(loaded, move || {
+        let loader = Loader::new().env(environment());
+        let loaded = match &again {
+            Some(file) => loader.file(file),
+            None => loader,
+        };
+        overrule(loaded.load()?)
+    });
+    if let Some(file) = file {
+        reloader = reloader.watch(file);
     }
     let json = args.json;
     let tell = |ready: &Ready| {
@@ -55,7 +76,7 @@ pub(super) fn run(args: &Args) -> Result<u8, Failure> {
             drop(print(|out| writeln!(out, "{text}")));
         }
     };
-    let ended = serve::run(loaded, |line| say(format_args!("ng serve: {line}")), tell)?;
+    let ended = serve::run(reloader, |line| say(format_args!("ng serve: {line}")), tell)?;
     say(format_args!(
         "ng serve: ended in good order with {} tokens; {} records were made durable",
         ended.tokens, ended.durable_records

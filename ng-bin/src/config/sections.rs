@@ -1,7 +1,7 @@
 //! Every key of the configuration, declared once: name, type, default, limits, meaning.
 //!
 //! The first sentence after `///` is what the reference says, so it names units and what zero or
-//! an empty string stands for.
+//! an empty string stands for. `=> live` marks what a running stack follows (`crate::reload`).
 
 use std::path::PathBuf;
 
@@ -9,7 +9,7 @@ use super::choice::choices;
 use super::features::Features;
 use super::profile::Profile;
 use super::setting::{MOST, Real, real, whole};
-use super::table::{Section, layer, limits, prefix, reach, section};
+use super::table::{Section, is_live, layer, limits, prefix, reach, section};
 
 /// Slots of every domain together: a 4-bit domain and a 24-bit local id.
 const SLOTS: u64 = 1 << 28;
@@ -129,9 +129,9 @@ section! {
         /// Whether there are limits.
         kind: GuardianKind = GuardianKind::Leases;
         /// Live tokens, beyond which a token is refused.
-        max_tokens: u64 = 10_000_000, whole(1, MOST);
+        max_tokens: u64 = 10_000_000, whole(1, MOST) => live;
         /// Bytes of live tokens, beyond which a token is refused.
-        max_memory_bytes: u64 = 1_000_000_000, whole(64, MOST);
+        max_memory_bytes: u64 = 1_000_000_000, whole(64, MOST) => live;
         /// Share of a limit at which a warning is recorded.
         soft_mark: f64 = 0.80, MARKS;
         /// Share of a limit above which the cleanup starts; above `soft_mark`.
@@ -169,21 +169,21 @@ section! {
     /// Bounds on each token's fields.
     ConstitutionConfig at (guardian.constitution) needs Guardian {
         /// Whether tokens are checked against these bounds.
-        validation: bool = true;
+        validation: bool = true => live;
         /// Whether a token outside the bounds is refused; `false` makes it and counts the violation.
-        strict: bool = true;
+        strict: bool = true => live;
         /// Lowest weight; at most `weight_max`.
-        weight_min: f64 = -WEIGHT, real(-WEIGHT, WEIGHT);
+        weight_min: f64 = -WEIGHT, real(-WEIGHT, WEIGHT) => live;
         /// Highest weight.
-        weight_max: f64 = WEIGHT, real(-WEIGHT, WEIGHT);
+        weight_max: f64 = WEIGHT, real(-WEIGHT, WEIGHT) => live;
         /// Lowest field radius; at most `radius_max`.
-        radius_min: f64 = 0.0, real(0.0, RADIUS);
+        radius_min: f64 = 0.0, real(0.0, RADIUS) => live;
         /// Highest field radius.
-        radius_max: f64 = RADIUS, real(0.0, RADIUS);
+        radius_max: f64 = RADIUS, real(0.0, RADIUS) => live;
         /// Lowest field strength; at most `strength_max`.
-        strength_min: f64 = 0.0, real(0.0, 1.0);
+        strength_min: f64 = 0.0, real(0.0, 1.0) => live;
         /// Highest field strength.
-        strength_max: f64 = 1.0, real(0.0, 1.0);
+        strength_max: f64 = 1.0, real(0.0, 1.0) => live;
     }
 }
 
@@ -209,7 +209,7 @@ section! {
         /// Whether operations are sampled.
         kind: TracingKind = TracingKind::Sampled;
         /// Share of operations that is sampled; 0 samples only what is forced or has a sampled parent.
-        rate: f64 = 0.01, real(0.0, 1.0);
+        rate: f64 = 0.01, real(0.0, 1.0) => live;
         /// Samples a second that the rate is steered to, instead of `rate`; 0 leaves the rate fixed.
         target_per_second: u64 = 0, whole(0, 10_000_000);
         /// Samples a second at most, those of sampled parents excepted; 0 limits nothing.
@@ -323,6 +323,9 @@ section! {
         write_timeout_ms: u64 = 10_000, whole(10, 600_000);
         /// Milliseconds that `?durable=true` waits for the disk.
         durable_timeout_ms: u64 = 10_000, whole(1, 600_000);
+        /// Milliseconds between two looks at the configuration's file, which is read again once it has
+        /// changed and has rested from one look to the next; 0 reads it on SIGHUP only.
+        config_watch_ms: u64 = 1000, whole(0, 3_600_000);
         /// Milliseconds for what is under way to end after SIGTERM, and as many for the log to be flushed.
         drain_ms: u64 = 10_000, whole(0, 600_000);
     }
@@ -332,7 +335,7 @@ section! {
     /// What the program itself says on standard error.
     LogConfig at (log) {
         /// The least severe message that is shown.
-        level: LogLevel = LogLevel::Info;
+        level: LogLevel = LogLevel::Info => live;
         /// How a message is written.
         format: LogFormat = LogFormat::Human;
     }

@@ -112,15 +112,15 @@ fn metrics(service: &Service, request: &Request<Incoming>) -> Answer {
 
 /// Every key with its value and where that came from.
 fn config(service: &Service) -> Value {
-    let settings: Vec<Value> = service
-        .loaded
+    let in_force = service.reloader.in_force();
+    let settings: Vec<Value> = in_force
         .settings()
         .into_iter()
         .map(|setting| {
             json!({ "key": setting.key, "value": setting.value, "origin": setting.origin.to_string() })
         })
         .collect();
-    json!({ "fingerprint": format!("{:016x}", service.loaded.fingerprint()), "settings": settings })
+    json!({ "fingerprint": format!("{:016x}", in_force.fingerprint()), "settings": settings })
 }
 
 #[cfg(feature = "guardian")]

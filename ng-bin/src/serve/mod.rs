@@ -2,7 +2,7 @@
 //!
 //! | idea | modules |
 //! |---|---|
-//! | the life of the service | `run`, `recovery`, `signals`, `notify`, `phase` |
+//! | the life of the service | `run`, `recovery`, `reload`, `signals`, `notify`, `phase` |
 //! | where it listens, and whom it lets in | `listen`, `connection`, `stall`, `tls`, `auth`, `limits` |
 //! | a body, piece by piece, to tokens | `body`, `post`, `making`, `lanes` |
 //! | one token | `token` |
@@ -30,6 +30,7 @@ mod phase;
 mod post;
 mod recent;
 mod recovery;
+mod reload;
 mod run;
 mod service;
 mod signals;

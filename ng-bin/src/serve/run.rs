@@ -12,9 +12,10 @@ use super::counters::get;
 use super::error::ServeError;
 use super::listen::{Door, Room, look};
 use super::service::{Engine, Service};
-use super::signals::Signals;
-use super::{limits, live, notify, recovery, tls};
-use crate::config::{Loaded, ServeConfig};
+use super::signals::{Hangups, Signals};
+use super::{limits, live, notify, recovery, reload, tls};
+use crate::config::ServeConfig;
+use crate::reload::Reloader;
 use crate::stack::Stack;
 
 /// Tells a person something, in one line.
@@ -53,14 +54,16 @@ pub struct Ended {
 /// After the last request has ended, for its answer to be taken.
 const LAST_ANSWERS: Duration = Duration::from_millis(200);
 
-/// Runs the service until it is asked to end. `say` gets what a person wants to know, `ready` where
+/// Runs the service until it is asked to end, with the configuration that `reloader` holds, and follows
+/// changes of that. `say` gets what a person wants to know, `ready` where
 /// the service is to be found.
 ///
 /// # Errors
 /// [`ServeError`]; before it is ready nothing was taken, and at the end everything that was
 /// acknowledged is durable unless it says otherwise.
-pub fn run(loaded: Loaded, say: Say, ready: impl FnOnce(&Ready)) -> Result<Ended, ServeError> {
+pub fn run(reloader: Reloader, say: Say, ready: impl FnOnce(&Ready)) -> Result<Ended, ServeError> {
     let began = Instant::now();
+    let loaded = reloader.in_force();
     let config = loaded.config.serve.clone();
     let token = Token::load(config.token_file.as_deref())?;
     let tls = tls::load(&config)?;
@@ -78,7 +81,7 @@ pub fn run(loaded: Loaded, say: Say, ready: impl FnOnce(&Ready)) -> Result<Ended
             config.max_connections
         ));
     }
-    let service = Arc::new(Service::new(loaded, token));
+    let service = Arc::new(Service::new(loaded, reloader, token));
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(cores.min(4))
@@ -118,6 +121,7 @@ async fn serve(
     ready: impl FnOnce(&Ready),
 ) -> Result<u64, ServeError> {
     let mut signals = Signals::new().map_err(ServeError::Threads)?;
+    let hangups = Hangups::new().map_err(ServeError::Threads)?;
     let (stop, stopped) = watch::channel(false);
     let (never_stop, never_stopped) = watch::channel(false);
     let (alive, mut all_gone) = mpsc::channel(1);
@@ -173,6 +177,7 @@ async fn serve(
         ready(&found);
         let watched = Arc::clone(service);
         tokio::spawn(async move { watch_rate(&watched).await });
+        tokio::spawn(reload::follow(Arc::clone(service), hangups, say));
         let name = signals.next().await;
         say(format_args!("{name}: taking no more, ending what is under way"));
         service.phase.set_stopping();

@@ -19,12 +19,16 @@ use super::recent::Recent;
 use super::stress::LastStress;
 use super::wishes::Wishes;
 use crate::config::{Loaded, ServeConfig, WalKind, WalMode};
+use crate::reload::Reloader;
 use crate::stack::choice::{MetricLaneChoice, WalChoice};
 use crate::stack::{Stack, StackError};
 
 /// See the [module](self).
 pub(super) struct Service {
+    /// What the service was started with.
     pub(super) loaded: Loaded,
+    /// What is in force.
+    pub(super) reloader: Reloader,
     pub(super) token: Option<Token>,
     pub(super) phase: Phase,
     pub(super) counters: Arc<Counters>,
@@ -38,9 +42,10 @@ pub(super) struct Service {
 }
 
 impl Service {
-    pub(super) fn new(loaded: Loaded, token: Option<Token>) -> Self {
+    pub(super) fn new(loaded: Loaded, reloader: Reloader, token: Option<Token>) -> Self {
         Self {
             loaded,
+            reloader,
             token,
             phase: Phase::default(),
             counters: Arc::default(),
@@ -81,6 +86,9 @@ impl Service {
     /// If the operating system gives no threads, or the metrics can't be registered.
     pub(super) fn take(&self, stack: Stack) -> Result<(), StackError> {
         let engine = Engine::start(stack, self.config(), &self.counters)?;
+        if !engine.stack.metrics_in_use().is_off() {
+            self.reloader.register(engine.stack.metrics())?;
+        }
         // It is called once.
         drop(self.engine.set(engine));
         self.phase.set_ready();

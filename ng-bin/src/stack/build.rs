@@ -383,9 +383,6 @@ fn open_guardian(
         max_tokens: limits.max_tokens.max(present),
         max_memory_bytes: limits.max_memory_bytes.max(store.live_bytes()),
     };
-    let bounds = &section.constitution;
-    #[expect(clippy::cast_possible_truncation, reason = "a weight is an f32, and so are its bounds")]
-    let range = |min: f64, max: f64| min as f32..=max as f32;
     let guardian = Guardian::start(GuardianOptions {
         limits: room,
         soft_mark: section.soft_mark,
@@ -394,15 +391,10 @@ fn open_guardian(
         cleanup_target: section.cleanup_target,
         max_lease: section.max_lease,
         memory_interval: Duration::from_millis(section.memory_interval_ms),
-        constitution: Constitution {
-            version: 1,
-            weight: range(bounds.weight_min, bounds.weight_max),
-            radius: range(bounds.radius_min, bounds.radius_max),
-            strength: range(bounds.strength_min, bounds.strength_max),
-            validation: bounds.validation,
-            strict: bounds.strict,
-            ..Constitution::default()
-        },
+        constitution: super::follow::bounded(
+            &section.constitution,
+            Constitution { version: 1, ..Constitution::default() },
+        ),
         events: events.injected(),
         drift_bound_bytes: section.drift_bound_bytes,
         cdna: section.cdna_dir.clone(),

@@ -18,5 +18,6 @@ mod kill;
 mod nasty;
 mod operator;
 mod page;
+mod reload;
 mod sampling;
 mod service;
