@@ -49,9 +49,10 @@ impl<'c> Pieces<'c> {
     /// A body as its headers announce it.
     ///
     /// # Errors
-    /// 413 for one that says that it is too large, 415 for an encoding that is not known.
-    pub(super) fn new(
-        body: Incoming,
+    /// 413 for one that says that it is too large, 415 for an encoding that is not known; the body is
+    /// drained then.
+    pub(super) async fn new(
+        mut body: Incoming,
         headers: &HeaderMap,
         limits: BodyLimits,
         counters: &'c Counters,
@@ -61,12 +62,14 @@ impl<'c> Pieces<'c> {
             Ok("gzip" | "x-gzip") => Some(Box::new(MultiGzDecoder::new(Vec::new()))),
             Ok("identity" | "") => None,
             _ => {
+                drain(&mut body).await;
                 let message = "the body's Content-Encoding must be gzip or none";
                 return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "bad_encoding", message));
             }
         };
         let said = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
         if said.is_some_and(|said| said > limits.most) {
+            drain(&mut body).await;
             return Err(too_large(limits.most));
         }
         let until = Instant::now() + limits.whole;
@@ -150,20 +153,25 @@ impl<'c> Pieces<'c> {
         }
     }
 
-    /// Reads what is left, up to a MiB and for a second, so that an answer which comes before the
-    /// body's end is not lost to a reset connection.
+    /// See [`drain`].
     pub(super) async fn drain(&mut self) {
-        let mut left = 1_usize << 20;
-        let all = async {
-            while let Some(Ok(frame)) = self.body.frame().await {
-                left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
-                if left == 0 {
-                    return;
-                }
-            }
-        };
-        drop(tokio::time::timeout(Duration::from_secs(1), all).await);
+        drain(&mut self.body).await;
     }
+}
+
+/// Reads what is left of a body, up to 4 MiB and for a second, so that an answer which comes before the
+/// body's end is not lost to a reset connection.
+pub(super) async fn drain(body: &mut Incoming) {
+    let mut left = 4_usize << 20;
+    let all = async {
+        while let Some(Ok(frame)) = body.frame().await {
+            left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
+            if left == 0 {
+                return;
+            }
+        }
+    };
+    drop(tokio::time::timeout(Duration::from_secs(1), all).await);
 }
 
 fn too_large(most: u64) -> Problem {

@@ -6,6 +6,7 @@ use hyper::{Method, Request, StatusCode};
 
 use super::answer::{Answer, Problem, json, not_found, wrong_method};
 use super::auth::{Shown, shown};
+use super::body::drain;
 use super::counters::up;
 use super::listen::Reach;
 use super::phase::State;
@@ -52,28 +53,36 @@ pub(super) fn unauthorized(service: &Service) -> Answer {
     Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", message).answer()
 }
 
+/// Refuses a request for what its head says, but reads its body first: see [`drain`].
+async fn turn_away(request: Request<Incoming>, answer: Answer) -> Answer {
+    drain(&mut request.into_body()).await;
+    answer
+}
+
 /// Answers one request that came by `reach`.
 pub(super) async fn answer(service: &Service, reach: Reach, request: Request<Incoming>) -> Answer {
     let shown = shown(service.token.as_ref(), request.headers());
     if let Some(refused) = foreign(&request, reach, shown) {
-        return refused;
+        return turn_away(request, refused).await;
     }
     let needed = service.token.is_some() && (reach == Reach::Beyond || service.config().require_token);
     if shown == Shown::Wrong || (needed && shown != Shown::Right) {
-        return unauthorized(service);
+        return turn_away(request, unauthorized(service)).await;
     }
     let trusted = shown == Shown::Right || service.config().trust_wishes;
     let path = request.uri().path().to_owned();
     let state = service.state();
     let Some(engine) = service.engine().filter(|_| state != State::Recovering) else {
-        return Problem::new(StatusCode::SERVICE_UNAVAILABLE, "recovering", State::Recovering.reason())
-            .answer();
+        let reason = State::Recovering.reason();
+        let recovering = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "recovering", reason).answer();
+        return turn_away(request, recovering).await;
     };
     if path == "/v1/tokens" {
         return match *request.method() {
             // What is under way when the end begins is ended; what comes after is not begun.
             Method::POST if state == State::Stopping => {
-                Problem::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", state.reason()).answer()
+                let stopping = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", state.reason());
+                turn_away(request, stopping.answer()).await
             }
             Method::POST => post::post(service, engine, request, trusted).await,
             _ => wrong_method("POST"),

@@ -105,7 +105,7 @@ pub(super) async fn post(
     trusted: bool,
 ) -> Answer {
     let (head, body) = request.into_parts();
-    let mut pieces = match Pieces::new(body, &head.headers, service.body_limits(), &service.counters) {
+    let mut pieces = match Pieces::new(body, &head.headers, service.body_limits(), &service.counters).await {
         Ok(pieces) => pieces,
         Err(problem) => return problem.answer(),
     };
@@ -165,6 +165,9 @@ async fn run(
         let (data, ended) = match pieces.next().await {
             Ok(piece) => piece,
             Err(problem) => {
+                if problem.status == StatusCode::PAYLOAD_TOO_LARGE {
+                    pieces.drain().await;
+                }
                 if making.is_sampled()
                     && let Ok(permit) = engine.lanes.try_permit()
                 {

@@ -85,6 +85,12 @@ fn only_the_very_token_opens_and_the_state_is_told_to_everyone() {
     assert!(!String::from_utf8(config.body).unwrap().contains(TOKEN), "a secret is not shown");
     let live = get(&service.admin, "/v1/live", Some(TOKEN)).json();
     assert_eq!(live["http"]["unauthorized_total"], 12, "{live}");
+    // With a body on the way, the answer is not lost to a reset.
+    for _ in 0..10 {
+        let reply =
+            Client::new(&service.gateway).try_request("POST", "/v1/tokens?format=bin", &[], &[0; 2 << 20]);
+        assert_eq!(reply.unwrap().status, 401);
+    }
 }
 
 #[test]
