@@ -37,7 +37,7 @@ pub use constitution::{Constitution, ConstitutionError};
 pub use error::GuardianError;
 pub use guardian::Guardian;
 pub use lane::GuardianLane;
-pub use memory::{AllocatorFigures, AllocatorStats, MemoryReport};
+pub use memory::{AllocatorFigures, AllocatorStats, MemoryReader, MemoryReport, RealMemory};
 pub use notices::{Notice, Subscription};
 pub use options::{ConstitutionHook, GuardianOptions, Mark, MarkCrossed, MarkHook};
 pub use pools::{Pool, PoolError, PoolLane, PoolLevel, PoolOptions, PoolRefusal, RateLimit, Reservation};

@@ -44,6 +44,22 @@ pub enum Notice {
     },
     /// A constitution could not be put in force; the one before stays.
     ConstitutionProblem(String),
+    /// The real memory came near its limit: use is held at what it is.
+    MemoryShort {
+        /// Bytes that the kernel can't take back.
+        held_bytes: u64,
+        /// The limit, in bytes.
+        limit_bytes: u64,
+        /// What use is held at, in tokens.
+        tokens: u64,
+    },
+    /// The real memory is short no more; the quota's own limit holds again.
+    MemoryEased {
+        /// Bytes that the kernel can't take back.
+        held_bytes: u64,
+        /// The limit, in bytes.
+        limit_bytes: u64,
+    },
     /// The real memory has left the counted one behind by more than the bound.
     MemoryDrift {
         /// Real less counted bytes.

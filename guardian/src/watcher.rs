@@ -4,7 +4,7 @@
 
 use crate::cdna::{Court, Verdict};
 use crate::marks::{Marks, Seen};
-use crate::memory::{Drift, Pace, Probe, drift};
+use crate::memory::{Change, Drift, Pace, Probe, Reading, Shortage, drift};
 use crate::notices::Notice;
 use crate::options::{GuardianOptions, Mark, MarkCrossed};
 use crate::quota::bytes_of;
@@ -26,6 +26,7 @@ struct Watcher {
     probe: Option<Probe>,
     pace: Pace,
     drift: Drift,
+    shortage: Shortage,
     interval: Duration,
     next_read: Instant,
     next_news: Instant,
@@ -43,9 +44,10 @@ pub(crate) fn start(
     let mut watcher = Watcher {
         shared: Arc::clone(shared),
         marks: Marks::new(options.marks(), options.memory_interval),
-        probe: Probe::open(options.allocator.clone()),
+        probe: Probe::open(options.allocator.clone(), options.memory_reader.clone()),
         pace: Pace::new(options.memory_interval),
         drift: Drift::new(options.drift_bound_bytes),
+        shortage: Shortage::new(options.memory_mark, options.memory_rearm),
         interval: options.memory_interval,
         next_read: now,
         next_news: now,
@@ -99,6 +101,7 @@ impl Watcher {
         shared.readings.note(reading);
         let pressed = reading.pressure.is_some_and(|percent| percent > 0.0);
         self.next_read = now + self.pace.next(reading.resident, reading.cgroup_limit, pressed);
+        self.judge(&reading);
         let drift_bytes = drift(reading.resident, bytes_of(self.shared.pool.level().used));
         if self.drift.passes(drift_bytes) {
             lock(&self.shared.report).drifts += 1;
@@ -111,6 +114,26 @@ impl Watcher {
                 &note,
             );
             self.tell(Notice::MemoryDrift { drift_bytes, resident_bytes });
+        }
+    }
+
+    /// Holds use at what it is while the real memory is short. One change of a limit for each change
+    /// of the state, so nothing spins, however long it lasts.
+    fn judge(&mut self, reading: &Reading) {
+        match self.shortage.look(reading) {
+            None => {}
+            Some(Change::Short { held, limit }) => {
+                let tokens = self.shared.hold(held, limit);
+                lock(&self.shared.report).shortages += 1;
+                let note = format!("no more than {tokens} tokens at once until it has sunk");
+                self.record(Event::rare(EventKind::MEMORY_SHORT, held, limit), &note);
+                self.tell(Notice::MemoryShort { held_bytes: held, limit_bytes: limit, tokens });
+            }
+            Some(Change::Eased { held, limit }) => {
+                self.shared.let_go();
+                self.record(Event::rare(EventKind::MEMORY_EASED, held, limit), "");
+                self.tell(Notice::MemoryEased { held_bytes: held, limit_bytes: limit });
+            }
         }
     }
 
@@ -139,11 +162,12 @@ impl Watcher {
             if self.shared.cleanup_changed.swap(false, Ordering::AcqRel) {
                 self.marks.arm_cleanup();
             }
-            let level = self.shared.pool.level();
-            let seen = self.marks.observe(level.used, level.limit, Instant::now());
-            self.act(seen, level.used, level.limit);
+            // Of the quota's own limit, even while short memory holds use below it.
+            let (used, limit) = (self.shared.pool.level().used, self.limit());
+            let seen = self.marks.observe(used, limit, Instant::now());
+            self.act(seen, used, limit);
             // Use may have passed a mark since the look: then `set_alarm` says so at once.
-            let alarm = self.marks.alarm(level.limit).unwrap_or(u64::MAX);
+            let alarm = self.marks.alarm(limit).unwrap_or(u64::MAX);
             if !self.shared.pool.set_alarm(alarm) || self.stopped() {
                 return;
             }
@@ -186,11 +210,15 @@ impl Watcher {
             self.record(Event::rare(EventKind::CLEANUP_ENDED, freed, micros), "");
             self.tell(Notice::CleanupEnded(cleanup));
         }
-        let level = self.shared.pool.level();
-        if self.marks.cleaned(freed, level.used, level.limit, Instant::now()) {
+        let (used, limit) = (self.shared.pool.level().used, self.limit());
+        if self.marks.cleaned(freed, used, limit, Instant::now()) {
             obstacle = Obstacle::None;
         }
         self.shared.set_obstacle(obstacle);
+    }
+
+    fn limit(&self) -> u64 {
+        self.shared.limits().tokens()
     }
 
     fn tell(&self, notice: Notice) {

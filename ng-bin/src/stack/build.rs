@@ -395,6 +395,8 @@ fn open_guardian(
         },
         events: events.injected(),
         drift_bound_bytes: section.drift_bound_bytes,
+        memory_mark: section.memory_mark,
+        memory_rearm: section.memory_rearm,
         cdna: section.cdna_dir.clone(),
         on_constitution: Some(sample_as_it_says(sampler.clone())),
         rate: u32::try_from(section.rate_per_second).ok().filter(|rate| *rate > 0).map(|per_second| {

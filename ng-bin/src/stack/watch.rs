@@ -129,7 +129,7 @@ fn register_guardian(
     type Gauge = fn(&ng_guardian::MemoryReport) -> f64;
     type Counter = fn(&ng_guardian::GuardianReport) -> u64;
     #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
-    let gauges: [(&str, &str, Gauge); 4] = [
+    let gauges: [(&str, &str, Gauge); 5] = [
         ("neurograph_memory_drift_bytes", "Resident memory less the bytes of admitted tokens.", |memory| {
             memory.drift_bytes as f64
         }),
@@ -144,6 +144,11 @@ fn register_guardian(
             |memory| memory.cgroup_used_bytes.map_or(f64::NAN, as_float),
         ),
         (
+            "neurograph_cgroup_reclaimable_bytes",
+            "What of that the kernel can take back; NaN if there is no limit.",
+            |memory| memory.cgroup_reclaimable_bytes.map_or(f64::NAN, as_float),
+        ),
+        (
             "neurograph_memory_pressure_percent",
             "Share of the last 10 s in which some task waited for memory; NaN if the kernel does not say.",
             |memory| memory.pressure_percent.unwrap_or(f64::NAN),
@@ -154,13 +159,18 @@ fn register_guardian(
         let value = move || watched.memory().as_ref().map_or(f64::NAN, read);
         sink.gauge_from(&MetricDesc::new(name, help), Box::new(value))?;
     }
-    let counters: [(&str, &str, Counter); 5] = [
+    let counters: [(&str, &str, Counter); 6] = [
         ("neurograph_soft_marks_total", "Times that use rose above the soft mark.", |told| {
             told.soft_crossings
         }),
         ("neurograph_cleanups_due_total", "Times that use rose above the cleanup mark.", |told| {
             told.cleanups_due
         }),
+        (
+            "neurograph_memory_shortages_total",
+            "Times that the real memory came near the limit of its control group.",
+            |told| told.shortages,
+        ),
         ("neurograph_memory_drifts_total", "Times that the drift passed its bound.", |told| told.drifts),
         (
             "neurograph_constitution_problems_total",
