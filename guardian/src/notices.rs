@@ -24,6 +24,15 @@ pub enum Notice {
     },
     /// Use rose above a mark.
     MarkCrossed(MarkCrossed),
+    /// Use of a pool rose above its own mark.
+    PoolMarkCrossed {
+        /// Its way from the root, such as `tokens/acme`.
+        pool: String,
+        /// Units in use.
+        used: u64,
+        /// Its limit.
+        limit: u64,
+    },
     /// A cleanup began.
     CleanupBegun {
         /// Tokens in use.

@@ -4,7 +4,7 @@ use crate::constitution::Constitution;
 use crate::error::GuardianError;
 use crate::marks::MarkFractions;
 use crate::memory::{AllocatorStats, MemoryReader};
-use crate::pools::RateLimit;
+use crate::pools::{PoolSpec, RateLimit};
 use crate::quota::Limits;
 use ng_core::events::EventRecorder;
 use std::fmt;
@@ -48,6 +48,8 @@ pub struct GuardianOptions {
     /// Tokens let in a second, beside the quotas; a lane then reads a clock at each admission.
     /// Default none.
     pub rate: Option<RateLimit>,
+    /// Quotas on other things, and pools within `tokens` or within them. Default none.
+    pub pools: Vec<PoolSpec>,
     /// The mark that warns once use is above it; above 0. Default 0.80.
     pub soft_mark: f64,
     /// The mark above which a cleanup starts; above the soft mark and at most 1. Default 0.95.
@@ -99,6 +101,7 @@ impl Default for GuardianOptions {
         Self {
             limits: Limits::default(),
             rate: None,
+            pools: Vec::new(),
             soft_mark: 0.80,
             cleanup_mark: 0.95,
             rearm: 0.05,
@@ -124,6 +127,7 @@ impl fmt::Debug for GuardianOptions {
         f.debug_struct("GuardianOptions")
             .field("limits", &self.limits)
             .field("rate", &self.rate)
+            .field("pools", &self.pools)
             .field("soft_mark", &self.soft_mark)
             .field("cleanup_mark", &self.cleanup_mark)
             .field("rearm", &self.rearm)

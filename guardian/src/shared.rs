@@ -1,12 +1,13 @@
 //! What lanes, the guardian and its thread share. It decides nothing on its own.
 
 use crate::constitution::{Bounds, Constitution, ConstitutionError};
+use crate::error::GuardianError;
 use crate::lease::{LeasePool, Shortfall};
 use crate::memory::Readings;
 use crate::news::News;
 use crate::notices::{Notice, Subscribers};
 use crate::options::{ConstitutionHook, GuardianOptions, MarkHook};
-use crate::pools::{Limiter, Pool, PoolRefusal};
+use crate::pools::{DOMAINS, Limiter, Planned, Pool, PoolRefusal};
 use crate::quota::{Limits, bytes_of, pool_refusal};
 use crate::report::{CleanupReport, GuardianReport};
 use crate::tally::Tally;
@@ -45,8 +46,10 @@ pub(crate) struct Shared {
     pub(crate) pool: Arc<LeasePool>,
     /// The same pool, for pools within it.
     pub(crate) tokens: Pool,
-    /// Quotas on other things, by name.
+    /// Quotas on other things, and pools that were planned at the start, by name.
     pub(crate) quotas: Mutex<BTreeMap<String, Pool>>,
+    domains: [Option<Pool>; DOMAINS],
+    has_domains: bool,
     pub(crate) rate_refused: AtomicU64,
     pub(crate) violations: Arc<Tally>,
     pub(crate) readings: Readings,
@@ -101,14 +104,19 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Shared {
-    pub(crate) fn new(options: &GuardianOptions) -> Result<Self, ConstitutionError> {
+    /// And the pools that have marks of their own.
+    pub(crate) fn new(options: &GuardianOptions) -> Result<(Self, Vec<(Pool, f64)>), GuardianError> {
         let bounds = Bounds::new(&options.constitution)?;
         let pool = LeasePool::new(options.limits.tokens(), options.max_lease);
         let limiter = options.rate.and_then(|rate| Limiter::new(TOKENS, rate)).map(Arc::new);
-        Ok(Self {
-            tokens: Pool::of(Arc::clone(&pool), TOKENS, limiter),
+        let tokens = Pool::of(Arc::clone(&pool), TOKENS, limiter);
+        let Planned { pools, marked, domains } = Planned::new(&tokens, options.rearm, &options.pools)?;
+        let shared = Self {
+            tokens,
             pool,
-            quotas: Mutex::default(),
+            quotas: Mutex::new(pools),
+            has_domains: domains.iter().any(Option::is_some),
+            domains,
             rate_refused: AtomicU64::new(0),
             violations: Arc::default(),
             readings: Readings::default(),
@@ -127,7 +135,19 @@ impl Shared {
             generation: AtomicU64::new(0),
             reclaim: Mutex::new(None),
             obstacle: AtomicU8::new(Obstacle::None as u8),
-        })
+        };
+        Ok((shared, marked))
+    }
+
+    /// Whether any domain has a pool of its own.
+    #[inline(always)]
+    pub(crate) fn has_domains(&self) -> bool {
+        self.has_domains
+    }
+
+    /// Where tokens of a domain count.
+    pub(crate) fn pool_of(&self, domain: u8) -> &Pool {
+        self.domains.get(usize::from(domain)).and_then(Option::as_ref).unwrap_or(&self.tokens)
     }
 
     /// Lets the guardian's thread look now instead of at its next turn.

@@ -3,10 +3,11 @@
 //! while it calls what others wrote.
 
 use crate::cdna::{Court, Verdict};
-use crate::marks::{Marks, Seen};
+use crate::marks::{Marks, PoolMark, Seen};
 use crate::memory::{Change, Drift, Pace, Probe, Reading, Shortage, drift};
 use crate::notices::Notice;
 use crate::options::{GuardianOptions, Mark, MarkCrossed};
+use crate::pools::Pool;
 use crate::quota::bytes_of;
 use crate::report::CleanupReport;
 use crate::shared::{Obstacle, Shared, lock};
@@ -27,6 +28,7 @@ struct Watcher {
     pace: Pace,
     drift: Drift,
     shortage: Shortage,
+    pools: Vec<PoolMark>,
     interval: Duration,
     next_read: Instant,
     next_news: Instant,
@@ -39,6 +41,7 @@ pub(crate) fn start(
     shared: &Arc<Shared>,
     options: &GuardianOptions,
     court: Option<Court>,
+    marked: &[(Pool, f64)],
 ) -> std::io::Result<JoinHandle<()>> {
     let now = Instant::now();
     let mut watcher = Watcher {
@@ -48,6 +51,7 @@ pub(crate) fn start(
         pace: Pace::new(options.memory_interval),
         drift: Drift::new(options.drift_bound_bytes),
         shortage: Shortage::new(options.memory_mark, options.memory_rearm),
+        pools: marked.iter().map(|(pool, mark)| PoolMark::new(pool, *mark, options.rearm)).collect(),
         interval: options.memory_interval,
         next_read: now,
         next_news: now,
@@ -70,6 +74,9 @@ impl Watcher {
                 self.read_memory(now);
             }
             self.look_at_marks();
+            if now >= self.next_look {
+                self.look_at_pools();
+            }
             if now >= self.next_look {
                 self.look_at_history(now);
             }
@@ -171,6 +178,14 @@ impl Watcher {
             if !self.shared.pool.set_alarm(alarm) || self.stopped() {
                 return;
             }
+        }
+    }
+
+    fn look_at_pools(&mut self) {
+        let crossed: Vec<_> = self.pools.iter_mut().filter_map(PoolMark::look).collect();
+        for (pool, used, limit) in crossed {
+            self.record(Event::rare(EventKind::MARK_CROSSED, used, limit), &format!("soft mark of {pool}"));
+            self.tell(Notice::PoolMarkCrossed { pool, used, limit });
         }
     }
 

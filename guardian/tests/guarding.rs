@@ -15,7 +15,7 @@ use ng_guardian::{
 };
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// So long that nothing in a test waits for it: what happens, happens because a lane asked.
 const NEVER: Duration = Duration::from_secs(3_600);

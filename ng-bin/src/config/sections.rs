@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use super::choice::choices;
 use super::features::Features;
+use super::named::NamedQuotas;
 use super::profile::Profile;
 use super::setting::{MOST, Real, real, whole};
 use super::table::{Section, layer, limits, prefix, reach, section};
@@ -165,6 +166,8 @@ section! {
     with {
         /// Bounds on each token's fields.
         constitution: ConstitutionConfig,
+        /// Quotas and pools by name, in the order of the file.
+        named: NamedQuotas,
     }
 }
 

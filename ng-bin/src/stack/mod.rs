@@ -8,6 +8,7 @@ mod blackbox;
 mod build;
 pub mod choice;
 mod error;
+mod guardian;
 mod reclaim;
 mod recover;
 mod watch;
@@ -122,15 +123,24 @@ impl Stack {
     /// # Errors
     /// [`StackError::Log`] if the log is poisoned or closed, [`StackError::Store`].
     pub fn lane(&self, name: &str) -> Result<StackLane, StackError> {
+        self.lane_in(self.domain, name)
+    }
+
+    /// A lane whose new tokens are of another domain than `engine.domain`: a tenant's, whose quota is
+    /// that of the domain.
+    ///
+    /// # Errors
+    /// As [`Stack::lane`]; [`StackError::Store`] too if `domain` is above 15.
+    pub fn lane_in(&self, domain: u8, name: &str) -> Result<StackLane, StackError> {
         let layers = Layers {
-            admission: self.admission.lane(name),
+            admission: self.admission.lane(domain, name),
             wal: self.wal.lane()?,
             metrics: self.metrics.lane(),
             sampler: self.sampler.lane(),
             spans: self.spans.lane(),
             events: self.events.lane(name),
         };
-        let writer = self.store.writer(self.domain)?;
+        let writer = self.store.writer(domain)?;
         Ok(Lane::new(writer, layers, self.clock.tick(), self.lane_options))
     }
 

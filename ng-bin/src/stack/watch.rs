@@ -187,9 +187,34 @@ fn register_guardian(
         let watched = Arc::clone(guardian);
         sink.counter_from(&MetricDesc::new(name, help), Box::new(move || read(&watched.report())))?;
     }
+    for pool in guardian.quotas() {
+        register_quota(sink, &pool)?;
+    }
     let watched = Arc::clone(guardian);
     let version = MetricDesc::new("neurograph_constitution_version", "The version in force.");
     sink.gauge_from(&version, Box::new(move || as_float(watched.constitution().version)))
+}
+
+/// A quota or a pool by its way from the root. What the guardian counts as `tokens` is there too, beside
+/// the contract's own figures.
+#[cfg(feature = "guardian")]
+fn register_quota(sink: &dyn MetricSink, pool: &ng_guardian::Pool) -> Result<(), RegisterError> {
+    let named = |name, help| MetricDesc::new(name, help).label("pool", pool.path());
+    let watched = pool.clone();
+    sink.gauge_from(
+        &named("neurograph_pool_used", "Units in use in a pool and those below it."),
+        Box::new(move || as_float(watched.level().used)),
+    )?;
+    let watched = pool.clone();
+    sink.gauge_from(
+        &named("neurograph_pool_limit", "A pool's limit in force."),
+        Box::new(move || as_float(watched.level().limit)),
+    )?;
+    let watched = pool.clone();
+    sink.counter_from(
+        &named("neurograph_pool_refused_total", "Units refused to holders in a pool and those below it."),
+        Box::new(move || watched.level().refused),
+    )
 }
 
 fn register_sampler(sink: &dyn MetricSink, sampler: &SamplerChoice) -> Result<(), RegisterError> {
