@@ -51,6 +51,11 @@ impl Lease {
         }
     }
 
+    /// Holds `n` units that are in use already, even beyond the limit.
+    pub(crate) fn adopt(&mut self, n: u64) {
+        self.pool.adopt(&self.holder, n);
+    }
+
     /// A second lease of the same pool, which has `n` of this one's units in use from now on.
     pub(crate) fn split(&mut self, name: &str, n: u64) -> Self {
         let other = self.pool.open(name);

@@ -126,6 +126,10 @@ impl LeasePool {
         lock(&self.tree).hand_over(from.key, to.key, n);
     }
 
+    pub(super) fn adopt(&self, holder: &Holder, n: u64) {
+        lock(&self.tree).adopt(holder.key, units(n));
+    }
+
     pub(super) fn end(&self, holder: &Holder) {
         lock(&self.tree).end(holder.key);
     }

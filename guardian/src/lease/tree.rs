@@ -154,6 +154,22 @@ impl Tree {
         Level { used: count(used), limit: count(limit), refused }
     }
 
+    /// `n` units that are in use already, whatever the limits say: nothing more is given where they are
+    /// passed, until use has sunk. Only the owner may ask.
+    pub(super) fn adopt(&mut self, key: u64, n: i64) {
+        let Some(row) = self.rows.get_mut(&key) else { return };
+        let at = row.node;
+        row.words.take_granted(n);
+        row.ceiling += n;
+        if !row.recalled {
+            row.words.set_ceiling(row.ceiling);
+        }
+        self.upwards(at, |node| node.free -= n);
+        if let Some(short) = self.path(at).filter(|(_, node)| node.free < 0).map(|(at, _)| at).last() {
+            self.recall_below(short, None);
+        }
+    }
+
     /// `n` units and a new lease for a row, recalling others if it must.
     pub(super) fn take(&mut self, key: u64, n: u64, max_lease: i64) -> Result<bool, Shortfall> {
         let Some(at) = self.rows.get(&key).map(|row| row.node) else { return Ok(false) };

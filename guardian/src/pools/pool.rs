@@ -63,6 +63,64 @@ pub enum PoolError {
         /// The name.
         name: String,
     },
+    /// What it is in is not there.
+    #[error("{pool} is in \"{parent}\", which there is not: write one of {known}, or leave it out")]
+    UnknownParent {
+        /// The pool.
+        pool: String,
+        /// What it is said to be in.
+        parent: String,
+        /// What there is.
+        known: String,
+    },
+    /// Pools that are in each other.
+    #[error("{way} is a circle: one of them must be in tokens, or in none")]
+    Circle {
+        /// Their names.
+        way: String,
+    },
+    /// A mark that can't be passed, or never be left.
+    #[error(
+        "{pool}: soft_mark = {given} is no mark: write a number above guardian.rearm ({rearm}) and at most 1"
+    )]
+    BadMark {
+        /// The pool.
+        pool: String,
+        /// The mark.
+        given: String,
+        /// How far use must sink below it.
+        rearm: String,
+    },
+    /// An id has no such domain.
+    #[error("{pool}: domain = {domain} is none: write a number from 0 to 15")]
+    NoDomain {
+        /// The pool.
+        pool: String,
+        /// The domain.
+        domain: u8,
+    },
+    /// A domain of two pools.
+    #[error(
+        "{pool}: domain {domain} is that of {other} already: a token counts in one pool and those above it"
+    )]
+    DomainTaken {
+        /// The pool.
+        pool: String,
+        /// The domain.
+        domain: u8,
+        /// Whose it is.
+        other: String,
+    },
+    /// A domain of a pool that does not count tokens.
+    #[error(
+        "{pool}: domain = {domain} says whose tokens count there, but it counts something else: write parent = \"tokens\" or remove the domain"
+    )]
+    DomainElsewhere {
+        /// The pool.
+        pool: String,
+        /// The domain.
+        domain: u8,
+    },
     /// The pool is of another tree than the one it was brought to.
     #[error("{pool} is no pool of this guardian's tokens: make it with Guardian::tokens().child(…)")]
     Stranger {
