@@ -320,6 +320,8 @@ section! {
         max_row_kib: u64 = 64, whole(1, 1024);
         /// Rows that were not made that an answer lists; all are counted.
         max_refusals: u64 = 100, whole(0, 10_000);
+        /// Document of `ng stress --json` whose figures the live page shows; "" shows none.
+        stress_json: Option<PathBuf> = None;
         /// Milliseconds for a request's head, for a TLS handshake, and for a connection without requests.
         header_timeout_ms: u64 = 10_000, whole(10, 600_000);
         /// Milliseconds without a byte of a body.
