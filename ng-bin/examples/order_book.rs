@@ -175,10 +175,10 @@ impl Matcher {
     }
 }
 
-/// Trades a little in `dir`; the book at the end.
-fn trade(dir: &Path) -> Result<Book, Box<dyn std::error::Error>> {
+/// Trades a little in `dir`, with so many resting orders at most; the book at the end.
+fn trade(dir: &Path, most: u64) -> Result<Book, Box<dyn std::error::Error>> {
     let text = format!(
-        "[wal]\ndir = {:?}\nsegment_mib = 2\nblock_kib = 64\n[guardian]\nmax_tokens = 5\ncleanup = false\n\
+        "[wal]\ndir = {:?}\nsegment_mib = 2\nblock_kib = 64\n[guardian]\nmax_tokens = {most}\ncleanup = false\n\
          [blackbox]\ndir = {:?}\n[metrics]\nkind = \"off\"\n[tracing]\nkind = \"off\"",
         dir.join("wal"),
         dir.join("rings"),
@@ -206,7 +206,7 @@ fn trade(dir: &Path) -> Result<Book, Box<dyn std::error::Error>> {
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let dir = std::env::temp_dir().join(format!("ng-order-book-{}", std::process::id()));
-    let book = trade(&dir)?;
+    let book = trade(&dir, 8)?;
     let replayed = Book::replay(&dir.join("wal"))?;
     std::fs::remove_dir_all(&dir)?;
     assert_eq!(replayed, book);
@@ -222,13 +222,19 @@ mod tests {
     fn the_book_is_what_its_log_says_after_each_of_three_starts() {
         let dir = tempfile::tempdir().unwrap();
         for round in 1..=3 {
-            let book = trade(dir.path()).unwrap();
+            let book = trade(dir.path(), 8).unwrap();
             assert_eq!(Book::replay(&dir.path().join("wal")).unwrap(), book);
-            assert_eq!(book.resting(), round, "one order more rests after each round");
+            let lots: i32 = book.bids.values().flatten().map(|order| order.lots).sum();
+            assert_eq!((lots, book.asks.len()), (3 * round, 0), "each round buys 10 and sells 7");
         }
-        // The quota is of resting orders: the fourth round has no room for its third one.
-        let error = trade(dir.path()).unwrap_err();
-        assert!(error.to_string().contains("quota"), "{error}");
+    }
+
+    #[test]
+    fn an_order_without_room_is_refused_and_is_not_in_the_log() {
+        let dir = tempfile::tempdir().unwrap();
+        let error = trade(dir.path(), 2).unwrap_err();
+        assert!(error.to_string().contains("tokens quota"), "{error}");
+        assert_eq!(Book::replay(&dir.path().join("wal")).unwrap().resting(), 2);
     }
 
     #[test]
