@@ -137,11 +137,15 @@ pub mod export;
 #[cfg(feature = "cli")]
 pub mod ingest;
 pub mod reload;
+#[cfg(feature = "cli")]
+pub mod report;
 #[cfg(feature = "serve")]
 pub mod serve;
 pub mod stack;
 #[cfg(feature = "cli")]
 pub mod stress;
+#[cfg(feature = "top")]
+pub mod top;
 
 pub use stack::{Stack, StackError, StackLane};
 

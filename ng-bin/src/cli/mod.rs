@@ -15,10 +15,13 @@ mod doctor;
 mod ingest;
 mod output;
 mod recover;
+mod report;
 #[cfg(feature = "serve")]
 mod serve;
 mod shell;
 mod stress;
+#[cfg(feature = "top")]
+mod top;
 #[cfg(feature = "wal")]
 mod wal;
 
@@ -51,6 +54,11 @@ const EXIT_CODES: &str = "Exit codes: 0 all well; 1 the run says no (budget brok
 enum Command {
     /// Make 9.5 million tokens with every layer on, and say where the time goes.
     Stress(stress::Args),
+    /// Watch a running stack in the terminal.
+    #[cfg(feature = "top")]
+    Top(top::Args),
+    /// Draw a stress document: one page, or an SVG for each chart.
+    Report(report::Args),
     /// Read tokens from CSV, NDJSON or raw files into a logged store.
     Ingest(ingest::Args),
     /// Take tokens over HTTP into a logged store, and show what happens.
@@ -128,6 +136,9 @@ pub fn main() -> ExitCode {
     };
     let outcome = match cli.command {
         Command::Stress(args) => stress::run(&args),
+        #[cfg(feature = "top")]
+        Command::Top(args) => top::run(&args),
+        Command::Report(args) => report::run(&args),
         Command::Ingest(args) => ingest::run(&args),
         #[cfg(feature = "serve")]
         Command::Serve(args) => serve::run(&args),

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::answer::{Answer, Problem, bytes, json as document, not_found, wrong_method};
 use super::auth::{Shown, shown};
-use super::gateway::{foreign, is_foreign, unauthorized};
+use super::gateway::{foreign, unauthorized};
 use super::listen::Reach;
 use super::live;
 use super::phase::State;
@@ -44,10 +44,10 @@ pub(super) async fn answer(service: &Arc<Service>, reach: Reach, request: Reques
         }
         _ => {}
     }
-    if is_foreign(&request) {
-        return foreign();
-    }
     let shown = shown(service.token.as_ref(), request.headers());
+    if let Some(refused) = foreign(&request, reach, shown) {
+        return refused;
+    }
     if shown == Shown::Wrong || (service.token.is_some() && reach == Reach::Beyond && shown != Shown::Right) {
         return unauthorized(service);
     }

@@ -12,17 +12,38 @@ use super::phase::State;
 use super::service::Service;
 use super::{live, post, token};
 
-/// A request of another page than the service's own, which a browser sends for whoever is on it.
-pub(super) fn is_foreign(request: &Request<Incoming>) -> bool {
+/// What a browser sends for a page of another site, if this request is that: its `Origin` is not the
+/// host that is asked; or, on loopback, the host is a name that someone else's name server has bent
+/// to this machine. Whoever brings the token is no such page.
+pub(super) fn foreign(request: &Request<Incoming>, reach: Reach, shown: Shown) -> Option<Answer> {
+    if shown == Shown::Right || reach == Reach::Socket {
+        return None;
+    }
     let header = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
-    let Some(origin) = header(ORIGIN) else { return false };
-    let origin = origin.split_once("://").map_or(origin, |(_, host)| host);
-    Some(origin) != header(HOST)
+    let host = header(HOST);
+    let refuse =
+        |code: &'static str, message: &str| Some(Problem::new(StatusCode::FORBIDDEN, code, message).answer());
+    if let Some(origin) = header(ORIGIN)
+        && Some(origin.split_once("://").map_or(origin, |(_, host)| host)) != host
+    {
+        return refuse("foreign_origin", "requests from other sites' pages are not answered");
+    }
+    if reach == Reach::Local && host.is_some_and(|host| !is_this_machine(host)) {
+        let message = "on loopback the Host must be an address or localhost; or bring the token";
+        return refuse("foreign_host", message);
+    }
+    None
 }
 
-pub(super) fn foreign() -> Answer {
-    let message = "requests from other sites' pages are not answered";
-    Problem::new(StatusCode::FORBIDDEN, "foreign_origin", message).answer()
+/// Whether a `Host` is an address, or the one name that is never looked up elsewhere (RFC 6761).
+fn is_this_machine(host: &str) -> bool {
+    let name = match host.strip_prefix('[') {
+        Some(rest) => {
+            return rest.split_once(']').is_some_and(|(ip, _)| ip.parse::<std::net::Ipv6Addr>().is_ok());
+        }
+        None => host.rsplit_once(':').map_or(host, |(name, _)| name),
+    };
+    name.parse::<std::net::Ipv4Addr>().is_ok() || name.eq_ignore_ascii_case("localhost")
 }
 
 pub(super) fn unauthorized(service: &Service) -> Answer {
@@ -33,10 +54,10 @@ pub(super) fn unauthorized(service: &Service) -> Answer {
 
 /// Answers one request that came by `reach`.
 pub(super) async fn answer(service: &Service, reach: Reach, request: Request<Incoming>) -> Answer {
-    if is_foreign(&request) {
-        return foreign();
-    }
     let shown = shown(service.token.as_ref(), request.headers());
+    if let Some(refused) = foreign(&request, reach, shown) {
+        return refused;
+    }
     let needed = service.token.is_some() && (reach == Reach::Beyond || service.config().require_token);
     if shown == Shown::Wrong || (needed && shown != Shown::Right) {
         return unauthorized(service);
@@ -69,5 +90,22 @@ pub(super) async fn answer(service: &Service, reach: Reach, request: Request<Inc
         (&Method::GET, "/v1/stats") => json(StatusCode::OK, &live::stats(service)),
         (_, "/v1/stats") => wrong_method("GET"),
         _ => not_found(&path),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_and_localhost_are_this_machine_and_other_names_may_be_anyones() {
+        for host in ["127.0.0.1:7700", "127.0.0.1", "localhost", "LocalHost:7700", "[::1]:7700", "[::1]"] {
+            assert!(is_this_machine(host), "{host}");
+        }
+        for host in
+            ["evil.example:7700", "localhost.evil.example", "127.0.0.1.evil.example:7700", "[evil]", ""]
+        {
+            assert!(!is_this_machine(host), "{host}");
+        }
     }
 }

@@ -146,7 +146,8 @@ impl Drop for Lanes {
 }
 
 fn work(shared: &Shared, stack: &Stack, name: &str) {
-    let mut bench = None;
+    // On this thread, whose id the flight recorder notes.
+    let mut bench = Bench::new(stack, name).ok();
     loop {
         let job = {
             let mut queue = shared.lock();
@@ -161,8 +162,8 @@ fn work(shared: &Shared, stack: &Stack, name: &str) {
             }
         };
         if bench.is_none() {
-            // On this thread, whose id the flight recorder notes. A log that is poisoned has no
-            // lane any more: then the job is dropped, and its caller told.
+            // A log that is poisoned has no lane any more: then the job is dropped, and its caller
+            // told.
             bench = Bench::new(stack, name).ok();
         }
         let Some(working) = bench.as_mut() else { continue };

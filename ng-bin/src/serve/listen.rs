@@ -21,8 +21,10 @@ use crate::config::ServeConfig;
 /// Who can come by an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reach {
-    /// Processes of this machine: loopback, or a Unix socket.
+    /// Processes of this machine, a browser that shows another site's page among them: loopback.
     Local,
+    /// Processes of this machine that may open its file: a Unix socket.
+    Socket,
     /// Others too.
     Beyond,
 }
@@ -123,7 +125,7 @@ impl Door {
         Ok(Self {
             listener: Listener::Unix(listener),
             room: Room::Gateway,
-            reach: Reach::Local,
+            reach: Reach::Socket,
             tls: None,
             shown: format!("unix:{at}"),
             _file: Some(SocketFile(path.to_path_buf())),

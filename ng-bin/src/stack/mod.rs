@@ -220,6 +220,20 @@ impl Stack {
         }
     }
 
+    /// How long records took to become durable since the stack started: the median, the 99th percentile
+    /// and the longest. Zeros where there is no log, or one of a user's own.
+    #[must_use]
+    pub fn durable_lag(&self) -> [Duration; 3] {
+        match &self.wal {
+            #[cfg(feature = "wal")]
+            WalChoice::Built(log) => {
+                let lags = log.lags();
+                [lags.p50, lags.p99, lags.max]
+            }
+            _ => [Duration::ZERO; 3],
+        }
+    }
+
     /// Ends in good order: what was appended becomes durable, spans are written out, the end is
     /// recorded. Lanes that still exist are refused by the log from then on.
     ///

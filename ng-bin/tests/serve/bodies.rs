@@ -139,6 +139,11 @@ fn what_can_not_be_meant_is_refused_with_what_to_write() {
         expected(415, "bad_encoding")
     );
     assert_eq!(send(&["-H", "Origin: http://evil.example", "/v1/stats"]), expected(403, "foreign_origin"));
+    // A name that was bent to this machine makes the two agree.
+    let bent = ["-H", "Origin: http://evil.example", "-H", "Host: evil.example", "/v1/stats"];
+    assert_eq!(send(&bent), expected(403, "foreign_host"));
+    let own = format!("Origin: {}", service.gateway);
+    assert_eq!(curl(&["-H", &own, &format!("{}/v1/stats", service.gateway)], b"").status, 200);
 }
 
 #[test]

@@ -52,7 +52,9 @@ fn what_is_still_under_way_after_the_time_for_it_is_cut_off_with_a_code_of_its_o
     let dir = tempfile::tempdir().unwrap();
     let mut service = Service::start(dir.path(), "[serve]\ndrain_ms = 500\n");
     let mut client = Client::new(&service.gateway);
-    client.send(b"POST /v1/tokens?format=bin HTTP/1.1\r\nHost: x\r\nContent-Length: 6400\r\n\r\n").unwrap();
+    client
+        .send(b"POST /v1/tokens?format=bin HTTP/1.1\r\nHost: localhost\r\nContent-Length: 6400\r\n\r\n")
+        .unwrap();
     client.send(&raw(0..10)).unwrap();
     wait_for("the request", || service.look("/v1/live")["http"]["in_flight"] == 2);
     let began = Instant::now();
@@ -73,7 +75,7 @@ fn a_request_that_ends_in_time_is_answered_though_the_end_has_begun() {
     let mut service = Service::start(dir.path(), "");
     let mut client = Client::new(&service.gateway);
     client
-        .send(b"POST /v1/tokens?format=bin&durable=true HTTP/1.1\r\nHost: x\r\nContent-Length: 640\r\n\r\n")
+        .send(b"POST /v1/tokens?format=bin&durable=true HTTP/1.1\r\nHost: localhost\r\nContent-Length: 640\r\n\r\n")
         .unwrap();
     wait_for("the request", || service.look("/v1/live")["http"]["in_flight"] == 2);
     service.signal("INT");

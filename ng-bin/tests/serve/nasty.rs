@@ -21,7 +21,8 @@ fn assert_well(service: &Service) {
 fn who_shuts_down_its_side_gets_the_answer_or_is_told_that_the_body_broke_off() {
     let dir = tempfile::tempdir().unwrap();
     let service = Service::start(dir.path(), "");
-    let head = "POST /v1/tokens?format=bin&durable=true HTTP/1.1\r\nHost: x\r\nContent-Length: 640\r\n\r\n";
+    let head =
+        "POST /v1/tokens?format=bin&durable=true HTTP/1.1\r\nHost: localhost\r\nContent-Length: 640\r\n\r\n";
     let mut whole = Client::new(&service.gateway);
     whole.send(&[head.as_bytes(), &raw(0..10)].concat()).unwrap();
     whole.stream.get_ref().shutdown(Shutdown::Write).unwrap();
@@ -71,7 +72,7 @@ fn a_flood_of_headers_or_garbage_ends_its_connection_and_nothing_else() {
     // Two lengths that disagree are how requests are smuggled past a proxy.
     let mut client = Client::new(&service.gateway);
     client
-        .send(b"POST /v1/tokens?format=bin HTTP/1.1\r\nHost: x\r\nContent-Length: 64\r\nContent-Length: 6\r\n\r\n")
+        .send(b"POST /v1/tokens?format=bin HTTP/1.1\r\nHost: localhost\r\nContent-Length: 64\r\nContent-Length: 6\r\n\r\n")
         .unwrap();
     assert!(client.rest().starts_with("HTTP/1.1 400"));
     assert_well(&service);
@@ -100,7 +101,7 @@ fn who_sends_too_slowly_is_cut_off() {
     Client::new(&service.gateway).rest();
     assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
     // A body that stops.
-    let head = b"POST /v1/tokens?format=bin HTTP/1.1\r\nHost: x\r\nContent-Length: 6400\r\n\r\n";
+    let head = b"POST /v1/tokens?format=bin HTTP/1.1\r\nHost: localhost\r\nContent-Length: 6400\r\n\r\n";
     let mut stops = Client::new(&service.gateway);
     stops.send(&[&head[..], &raw(0..10)].concat()).unwrap();
     // The only permit is free meanwhile: a slow body holds no lane.
@@ -131,7 +132,7 @@ fn who_takes_no_answers_is_cut_off() {
     let mut client = Client::new(&service.admin);
     client.stream.get_ref().set_write_timeout(Some(Duration::from_secs(10))).unwrap();
     // Answers of some 15 KiB each, until the sockets' buffers are full, and no one reads.
-    let request = "GET /v1/config HTTP/1.1\r\nHost: x\r\n\r\n".repeat(200);
+    let request = "GET /v1/config HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(200);
     let began = Instant::now();
     let mut cut_off = false;
     while began.elapsed() < Duration::from_secs(20) {
@@ -219,4 +220,48 @@ fn more_work_than_may_be_under_way_is_turned_away_with_a_time_to_try_again() {
     }
     assert!(made > 0 && busy > 0, "{made} made, {busy} turned away");
     assert_eq!(service.look("/v1/live")["tokens"]["live"], made * 40_000, "one is made whole or not at all");
+}
+
+/// A load by a program that nobody here wrote, while the log goes on and someone looks.
+#[test]
+fn a_load_by_wrk_is_served_and_each_success_is_a_batch_of_durable_tokens() {
+    if !crate::service::has("wrk") {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let service =
+        Service::start(dir.path(), "[guardian]\nmax_tokens = 16000000\nmax_memory_bytes = 2000000000\n");
+    // One token with any id, a hundred times: the file is Lua, whose strings take decimal escapes.
+    let token: String = raw(0..1).iter().map(|byte| format!("\\{byte:03}")).collect();
+    let script = format!("wrk.method = \"POST\"\nwrk.body = (\"{token}\"):rep(100)\n");
+    std::fs::write(dir.path().join("post.lua"), script).unwrap();
+    let url = format!("{}/v1/tokens?format=bin&ids=any&durable=true", service.gateway);
+    let load = std::process::Command::new("wrk")
+        .current_dir(dir.path())
+        .args(["-t", "1", "-c", "32", "-d", "2s", "-s", "post.lua", &url])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut scrapes = 0;
+    let looked = std::thread::scope(|scope| {
+        let looker = scope.spawn(|| {
+            let mut client = Client::new(&service.admin);
+            let until = Instant::now() + Duration::from_millis(1_500);
+            while Instant::now() < until {
+                assert_eq!(client.request("GET", "/metrics", &[], b"").status, 200);
+                assert_eq!(client.request("GET", "/v1/live", &[], b"").status, 200);
+                scrapes += 1;
+            }
+        });
+        let output = load.wait_with_output().unwrap();
+        looker.join().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    });
+    assert!(!looked.contains("Non-2xx") && !looked.contains("Socket errors"), "{looked}");
+    let done: u64 =
+        looked.lines().find_map(|line| line.trim().split_once(" requests in")?.0.parse().ok()).unwrap();
+    let tokens = service.look("/v1/live")["tokens"]["live"].as_u64().unwrap();
+    // What wrk cut off at its end was made and is not in its count.
+    assert!(done > 100 && (done * 100..=(done + 32) * 100).contains(&tokens), "{tokens} tokens: {looked}");
+    assert!(scrapes > 10, "{scrapes}");
 }

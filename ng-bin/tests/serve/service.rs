@@ -249,7 +249,7 @@ impl Client {
         body: &[u8],
     ) -> std::io::Result<Reply> {
         let mut head =
-            format!("{method} {path} HTTP/1.1\r\nHost: test\r\nContent-Length: {}\r\n", body.len());
+            format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n", body.len());
         for (name, value) in headers {
             head += &format!("{name}: {value}\r\n");
         }
