@@ -89,6 +89,10 @@ kinds! {
     MEMORY_SHORT = 66, "memory_short", "held_bytes", "limit_bytes";
     /// The real memory is short no more.
     MEMORY_EASED = 67, "memory_eased", "held_bytes", "limit_bytes";
+    /// The configuration was read again: changes in force, and those that are not.
+    CONFIG_RELOADED = 80, "config_reloaded", "changed", "waiting";
+    /// The configuration was read again and has faults: the one before stays in force.
+    CONFIG_REFUSED = 81, "config_refused", "faults", "unused";
 }
 
 impl EventKind {

@@ -26,9 +26,6 @@ pub(super) fn open(
     let section = &config.guardian;
     let failed = StackError::layer("guardian");
     let limits = Limits { max_tokens: section.max_tokens, max_memory_bytes: section.max_memory_bytes };
-    let bounds = &section.constitution;
-    #[expect(clippy::cast_possible_truncation, reason = "a weight is an f32, and so are its bounds")]
-    let range = |min: f64, max: f64| min as f32..=max as f32;
     let guardian = Guardian::start(GuardianOptions {
         limits,
         pools: section.named.iter().map(pool_spec).collect(),
@@ -38,15 +35,10 @@ pub(super) fn open(
         cleanup_target: section.cleanup_target,
         max_lease: section.max_lease,
         memory_interval: Duration::from_millis(section.memory_interval_ms),
-        constitution: Constitution {
-            version: 1,
-            weight: range(bounds.weight_min, bounds.weight_max),
-            radius: range(bounds.radius_min, bounds.radius_max),
-            strength: range(bounds.strength_min, bounds.strength_max),
-            validation: bounds.validation,
-            strict: bounds.strict,
-            ..Constitution::default()
-        },
+        constitution: super::follow::bounded(
+            &section.constitution,
+            Constitution { version: 1, ..Constitution::default() },
+        ),
         events: events.injected(),
         drift_bound_bytes: section.drift_bound_bytes,
         memory_mark: section.memory_mark,

@@ -8,7 +8,10 @@ mod blackbox;
 mod build;
 pub mod choice;
 mod error;
+mod follow;
 mod guardian;
+#[cfg(feature = "serve")]
+mod inside;
 mod reclaim;
 mod recover;
 mod watch;
@@ -17,6 +20,7 @@ mod watch;
 pub use blackbox::Died;
 pub use build::Builder;
 pub use error::StackError;
+pub use follow::Overruled;
 pub use reclaim::Cleaner;
 pub use recover::{Recovered, replay};
 
@@ -223,6 +227,20 @@ impl Stack {
                 let _ = timeout;
                 true
             }
+        }
+    }
+
+    /// How long records took to become durable since the stack started: the median, the 99th percentile
+    /// and the longest. Zeros where there is no log, or one of a user's own.
+    #[must_use]
+    pub fn durable_lag(&self) -> [Duration; 3] {
+        match &self.wal {
+            #[cfg(feature = "wal")]
+            WalChoice::Built(log) => {
+                let lags = log.lags();
+                [lags.p50, lags.p99, lags.max]
+            }
+            _ => [Duration::ZERO; 3],
         }
     }
 
