@@ -11,8 +11,8 @@ use std::sync::Arc;
 /// What a pool is told at its start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PoolOptions {
-    /// The most units in use, 1 to 2⁶⁰; `u64::MAX` leaves it to the pool above. For a root
-    /// there is none above: it stands for 2⁶⁰ then.
+    /// The most units in use, 1 to 2⁵²; `u64::MAX` leaves it to the pool above. For a root
+    /// there is none above: it stands for 2⁵² then.
     pub limit: u64,
     /// The most units that a holder takes at a time without asking again, at least 1. A root's
     /// holds for all pools below. Default 1,024; 1 suits things as few as connections.

@@ -436,6 +436,28 @@ impl<'a> IntoIterator for &'a NamedQuotas {
     }
 }
 
+/// A key of a table as data.
+pub(super) struct KeyShape {
+    pub(super) name: &'static str,
+    pub(super) about: &'static str,
+    pub(super) shape: Shape,
+    pub(super) default: Option<Scalar<'static>>,
+}
+
+/// Every key of a table.
+pub(super) fn keys() -> impl Iterator<Item = KeyShape> {
+    let plain = QuotaConfig::new("");
+    KEYS.iter().map(move |key| {
+        let default = (key.get)(&plain).and_then(|scalar| match scalar {
+            Scalar::Whole(number) => Some(Scalar::Whole(number)),
+            Scalar::Real(number) => Some(Scalar::Real(number)),
+            // What is not a number has no default here.
+            _ => None,
+        });
+        KeyShape { name: key.name, about: key.about, shape: (key.shape)(), default }
+    })
+}
+
 /// Tables to begin with, each line a comment.
 pub(super) fn example() -> String {
     EXAMPLE.lines().fold(String::from("\n# Quotas by name, as many as are wanted.\n"), |out, line| {
