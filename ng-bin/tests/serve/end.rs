@@ -36,7 +36,7 @@ fn an_end_under_load_loses_nothing_that_was_answered() {
         over.store(false, Ordering::Relaxed);
     });
     assert_eq!(service.wait().code(), Some(0), "{}", service.said());
-    assert!(service.said().contains("ended in good order"), "{}", service.said());
+    service.wait_until_it_says("ended in good order");
     let made = made.into_inner().unwrap();
     let output = ng(dir.path()).args(["recover", "--wal", "wal", "--export", "csv"]).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
@@ -65,7 +65,7 @@ fn what_is_still_under_way_after_the_time_for_it_is_cut_off_with_a_code_of_its_o
         std::net::TcpStream::connect(service.gateway.strip_prefix("http://").unwrap()).is_err()
     });
     assert_eq!(service.wait().code(), Some(75), "{}", service.said());
-    assert!(service.said().contains("1 requests were still under way"), "{}", service.said());
+    service.wait_until_it_says("1 requests were still under way");
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
 }
 

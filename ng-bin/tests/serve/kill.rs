@@ -77,8 +77,8 @@ fn every_token_acknowledged_as_durable_is_there_after_sigkill_and_restart() {
     let (acknowledged, deleted) = (acknowledged.into_inner().unwrap(), deleted.into_inner().unwrap());
 
     let service = Service::start(dir.path(), "");
-    assert!(service.said().contains("recovered "), "{}", service.said());
-    assert!(service.said().contains("nothing that was durable is missing"), "{}", service.said());
+    service.wait_until_it_says("recovered ");
+    service.wait_until_it_says("nothing that was durable is missing");
     let mut client = Client::new(&service.gateway);
     let mut status = |id: u32| client.request("GET", &format!("/v1/tokens/{id}"), &[], b"").status;
     let missing: Vec<_> = acknowledged.iter().filter(|id| status(**id) != 200).collect();

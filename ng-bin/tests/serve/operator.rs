@@ -29,7 +29,7 @@ fn a_service_that_recovers_says_so_until_it_is_ready() {
         status == 200
     });
     assert!(states.contains(&"recovering".to_owned()), "{states:?}");
-    assert!(again.said().contains("recovered 400000 tokens from 400000 records"), "{}", again.said());
+    again.wait_until_it_says("recovered 400000 tokens from 400000 records");
     assert_eq!(again.look("/v1/live")["tokens"]["live"], 400_000);
 }
 

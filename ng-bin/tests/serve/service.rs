@@ -95,6 +95,12 @@ impl Service {
         self.said.lock().unwrap().join("\n")
     }
 
+    /// What it writes to standard error comes by another way than what it answers, and perhaps later.
+    #[track_caller]
+    pub(crate) fn wait_until_it_says(&self, what: &str) {
+        wait_for(what, || self.said().contains(what));
+    }
+
     pub(crate) fn signal(&self, name: &str) {
         signal(self.child.id(), name);
     }
