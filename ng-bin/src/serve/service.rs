@@ -16,6 +16,7 @@ use super::lanes::Lanes;
 use super::live::Rate;
 use super::phase::{Phase, State};
 use super::recent::Recent;
+use super::stress::LastStress;
 use super::wishes::Wishes;
 use crate::config::{Loaded, ServeConfig, WalKind, WalMode};
 use crate::reload::Reloader;
@@ -36,6 +37,7 @@ pub(super) struct Service {
     pub(super) store: Arc<TokenStore>,
     pub(super) rate: Rate,
     pub(super) recent: Recent,
+    pub(super) stress: LastStress,
     engine: OnceLock<Engine>,
 }
 
@@ -51,6 +53,7 @@ impl Service {
             store: Arc::default(),
             rate: Rate::default(),
             recent: Recent::default(),
+            stress: LastStress::default(),
             engine: OnceLock::new(),
         }
     }
