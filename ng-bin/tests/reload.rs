@@ -182,7 +182,7 @@ const OTHERS: &str = "1 2 8 128 4096 0.02 0.07 0.9 true false \"off\" \"warn\" \
 fn exactly_the_keys_that_the_reference_calls_live_come_in_force() {
     let house = House::with("");
     let plain = Loader::new().load().unwrap();
-    let layers = ["wal.kind", "tracing.output", "blackbox.dir", "profile"];
+    let layers = ["wal.kind", "tracing.output", "blackbox.dir", "profile", "serve.tls_cert", "serve.tls_key"];
     for setting in house.reloader.in_force().settings() {
         if layers.contains(&setting.key.as_str()) {
             continue;
