@@ -254,3 +254,49 @@ fn prometheus_scrapes_a_service_with_the_shipped_configuration_and_knows_the_ale
     let groups = rules["data"]["groups"].as_array().unwrap();
     assert!(groups.iter().any(|group| group["name"] == "neurograph-log"), "{rules}");
 }
+
+/// The static binary, if it was built as docs/deploy/README.md says.
+fn static_binary() -> Option<PathBuf> {
+    let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/x86_64-unknown-linux-musl");
+    let given = std::env::var_os("NG_STATIC_BINARY").map(PathBuf::from);
+    let built = ["release", "debug"].map(|profile| target.join(profile).join("ng"));
+    given.into_iter().chain(built).find(|path| path.is_file())
+}
+
+#[test]
+fn the_static_binary_needs_no_library_and_does_its_work() {
+    let Some(binary) = static_binary() else {
+        println!("skipped: no static binary was built, see docs/deploy/README.md");
+        return;
+    };
+    // Nothing to be loaded beside it: an ELF file of 64 bits without a program header PT_INTERP (3).
+    let bytes = std::fs::read(&binary).unwrap();
+    let word = |at: usize, len: usize| {
+        bytes[at..at + len].iter().rev().fold(0_usize, |number, byte| number << 8 | usize::from(*byte))
+    };
+    assert_eq!(&bytes[..5], b"\x7fELF\x02");
+    let (first, size, count) = (word(32, 8), word(54, 2), word(56, 2));
+    assert!((0..count).all(|at| word(first + at * size, 4) != 3), "it asks for an interpreter");
+
+    let dir = tempfile::tempdir().unwrap();
+    let run = |words: &[&str]| {
+        let mut command = Command::new(&binary);
+        command.current_dir(dir.path()).env_clear().args(words);
+        let output = command.env("NG_BLACKBOX__DIR", dir.path().join("rings")).output().unwrap();
+        (
+            output.status.code(),
+            String::from_utf8(output.stdout).unwrap(),
+            String::from_utf8(output.stderr).unwrap(),
+        )
+    };
+    let example = folder().join("ng.toml");
+    assert_eq!(run(&["config", "check", example.to_str().unwrap()]).0, Some(0));
+    let (code, told, said) = run(&["doctor", "--json"]);
+    assert!([Some(0), Some(1)].contains(&code), "{said}");
+    let told: Value = serde_json::from_str(&told).unwrap();
+    assert!(told["checks"].as_array().unwrap().iter().any(|check| check["name"] == "log, tried"), "{told}");
+    std::fs::write(dir.path().join("rows.csv"), "id,weight\n1,0.5\n2,1.5\n").unwrap();
+    assert_eq!(run(&["ingest", "rows.csv", "--wal", "wal"]).0, Some(0));
+    let (code, csv, said) = run(&["recover", "--wal", "wal", "--export", "csv"]);
+    assert_eq!((code, csv.lines().count()), (Some(0), 3), "{said}");
+}
