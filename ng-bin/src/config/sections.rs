@@ -324,6 +324,8 @@ section! {
         /// Milliseconds between two looks at the configuration's file, which is read again once it has
         /// changed and has rested from one look to the next; 0 reads it on SIGHUP only.
         config_watch_ms: u64 = 1000, whole(0, 3_600_000);
+        /// Document of `ng stress --json` that the live page shows, where there is one; "" shows none.
+        stress_document: Option<PathBuf> = Some(PathBuf::from("ng-data/stress.json"));
         /// Milliseconds for what is under way to end after SIGTERM, and as many for the log to be flushed.
         drain_ms: u64 = 10_000, whole(0, 600_000);
     }

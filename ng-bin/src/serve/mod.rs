@@ -6,7 +6,7 @@
 //! | where it listens, and whom it lets in | `listen`, `connection`, `stall`, `tls`, `auth`, `limits` |
 //! | a body, piece by piece, to tokens | `body`, `post`, `making`, `lanes` |
 //! | one token | `token` |
-//! | the operator's side | `admin`, `live`, `recent` |
+//! | the operator's side | `admin`, `live`, `recent`, `last_stress` |
 //! | what both share | `service`, `answer`, `wishes`, `counters` |
 //!
 //! It makes tokens through lanes only, as any engine does, and keeps none itself. Nothing waits for
@@ -21,6 +21,7 @@ mod counters;
 mod error;
 mod gateway;
 mod lanes;
+mod last_stress;
 mod limits;
 mod listen;
 mod live;

@@ -13,6 +13,7 @@ use super::auth::Token;
 use super::body::BodyLimits;
 use super::counters::Counters;
 use super::lanes::Lanes;
+use super::last_stress::LastStress;
 use super::live::Rate;
 use super::phase::{Phase, State};
 use super::recent::Recent;
@@ -36,6 +37,7 @@ pub(super) struct Service {
     pub(super) store: Arc<TokenStore>,
     pub(super) rate: Rate,
     pub(super) recent: Recent,
+    pub(super) last_stress: LastStress,
     engine: OnceLock<Engine>,
 }
 
@@ -51,6 +53,7 @@ impl Service {
             store: Arc::default(),
             rate: Rate::default(),
             recent: Recent::default(),
+            last_stress: LastStress::default(),
             engine: OnceLock::new(),
         }
     }
