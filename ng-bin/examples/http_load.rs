@@ -60,7 +60,7 @@ fn run(asked: &Asked, left: &AtomicU64) -> std::io::Result<Vec<Duration>> {
     let mut writer = stream;
     let body = body(asked.batch);
     let path = format!("/v1/tokens?format=bin&ids=any{}", if asked.durable { "&durable=true" } else { "" });
-    let head = format!("POST {path} HTTP/1.1\r\nHost: load\r\nContent-Length: {}\r\n\r\n", body.len());
+    let head = format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n", body.len());
     let request = [head.as_bytes(), &body].concat();
     let made = format!("\"made\":{},", asked.batch);
     let (mut took, mut line, mut answer) = (Vec::new(), String::new(), Vec::new());

@@ -12,7 +12,7 @@ use crate::workspace::Workspace;
 /// What comes from the distribution (Debian and its kin).
 const DEBIAN: [&str; 2] = ["prometheus", "chromium"];
 /// What comes from PyPI, into a Python of its own under the target folder.
-const PYTHON: [&str; 3] = ["opentelemetry-proto", "grpcio", "prometheus-client"];
+const PYTHON: [&str; 4] = ["opentelemetry-proto", "grpcio", "prometheus-client", "pyyaml"];
 
 /// Installs what is missing; the exit code says whether all of it is there now.
 pub(crate) fn run(workspace: &Workspace) -> Result<u8, Error> {
@@ -23,7 +23,8 @@ pub(crate) fn run(workspace: &Workspace) -> Result<u8, Error> {
     }
     let python = venv(workspace).join("bin").join("python");
     let python = python.to_string_lossy();
-    let import = "import grpc, opentelemetry.proto.collector.trace.v1.trace_service_pb2, prometheus_client";
+    let import =
+        "import grpc, opentelemetry.proto.collector.trace.v1.trace_service_pb2, prometheus_client, yaml";
     if !answers(workspace, &python, &["-c", import]) {
         let made = answers(workspace, "python3", &["-m", "venv", &venv(workspace).to_string_lossy()]);
         let installed = made

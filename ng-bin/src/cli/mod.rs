@@ -2,8 +2,8 @@
 //! error. It measures nothing and makes no token itself.
 //!
 //! Exit codes: 0 all well; 1 the run says no (a budget broken, a strict run stopped, tokens
-//! lost); 64 wrong words; 74 a file or the log failed; 78 the configuration must change. `ng wal`
-//! judges logs: 0 sound, 1 damaged with loss, 2 a torn tail only.
+//! lost); 64 wrong words; 74 a file or the log failed; 75 `ng serve` cut requests off; 78 the
+//! configuration must change. `ng wal` judges logs: 0 sound, 1 damaged with loss, 2 a torn tail only.
 
 mod allocator;
 #[cfg(feature = "blackbox")]
@@ -48,7 +48,7 @@ struct Cli {
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 all well; 1 the run says no (budget broken, strict run stopped); \
-64 wrong words; 74 a file or the log failed; 78 the configuration must change.";
+64 wrong words; 74 a file or the log failed; 75 requests were cut off; 78 the configuration must change.";
 
 #[derive(Debug, Subcommand)]
 enum Command {

@@ -77,6 +77,23 @@ pub(super) const RULES: &[Rule] = &[
     order!(guardian: soft_mark < cleanup_mark),
     order!(guardian: cleanup_target < cleanup_mark),
     order!(guardian: rearm < soft_mark),
+    Rule {
+        keys: ["guardian.memory_rearm", "guardian.memory_mark"],
+        holds: |config| {
+            config.guardian.memory_mark == 0.0 || config.guardian.memory_rearm < config.guardian.memory_mark
+        },
+        message: |config| {
+            format!(
+                "`memory_rearm` is {}, not below `memory_mark`, which is {}",
+                Scalar::Real(config.guardian.memory_rearm),
+                Scalar::Real(config.guardian.memory_mark),
+            )
+        },
+        help: |_| {
+            "write a `memory_rearm` below `memory_mark`, or `memory_mark = 0` to refuse for nothing"
+                .to_owned()
+        },
+    },
     order!(guardian.constitution: weight_min <= weight_max),
     order!(guardian.constitution: radius_min <= radius_max),
     order!(guardian.constitution: strength_min <= strength_max),

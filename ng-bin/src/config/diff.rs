@@ -1,5 +1,7 @@
 //! In what two configurations differ.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::loaded::{Loaded, Origin};
 use super::table::Field;
 
@@ -51,6 +53,35 @@ impl Loaded {
                     key,
                 }
             })
+            .chain(self.named_diff(other))
             .collect()
+    }
+
+    /// The keys of named quotas that differ; one that only one of the two has is "unset" in the other.
+    /// A running stack keeps its trees of pools.
+    fn named_diff(&self, other: &Self) -> Vec<Difference> {
+        let (mine, theirs) = (self.named_settings(), other.named_settings());
+        let keys: BTreeSet<&String> = mine.keys().chain(theirs.keys()).collect();
+        keys.into_iter()
+            .filter_map(|key| {
+                let value = |settings: &BTreeMap<String, String>| {
+                    settings.get(key).map_or("unset", String::as_str).to_owned()
+                };
+                let (before, after) = (value(&mine), value(&theirs));
+                let from = |loaded: &Self| loaded.origins.get(key).cloned().unwrap_or(Origin::Default);
+                (before != after).then(|| Difference {
+                    key: key.clone(),
+                    before,
+                    before_from: from(self),
+                    after,
+                    after_from: from(other),
+                    live: false,
+                })
+            })
+            .collect()
+    }
+
+    fn named_settings(&self) -> BTreeMap<String, String> {
+        self.config.guardian.named.settings().collect()
     }
 }

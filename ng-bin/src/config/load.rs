@@ -12,6 +12,7 @@ use super::features::Features;
 use super::finding::{ConfigErrors, Finding, Findings};
 use super::input::read_file;
 use super::loaded::{Loaded, Origin};
+use super::named;
 use super::place::{Place, Source};
 use super::profile::Profile;
 use super::scalar::Scalar;
@@ -125,6 +126,12 @@ impl Loader {
         }
         build.check_layers(&document, self.features, &mut findings);
         build.check_rules(&mut findings);
+        named::settle(
+            std::mem::take(&mut document.named),
+            &mut build.config,
+            &mut build.origins,
+            &mut findings,
+        );
         let warnings = findings.done()?;
         Ok(Loaded { config: build.config, warnings, origins: build.origins, given: build.given })
     }

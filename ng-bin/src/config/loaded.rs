@@ -89,11 +89,14 @@ impl Loaded {
     /// ```
     #[must_use]
     pub fn origin(&self, key: &str) -> Option<Origin> {
-        Field::named(key)?;
+        if Field::named(key).is_none() && !self.config.guardian.named.has(key) {
+            return None;
+        }
         Some(self.origins.get(key).cloned().unwrap_or(Origin::Default))
     }
 
-    /// Every key with its value and where that came from, in the order of the reference.
+    /// Every key with its value and where that came from, in the order of the reference; what named
+    /// quotas set comes last.
     #[must_use]
     pub fn settings(&self) -> Vec<SettingOrigin> {
         Field::all()
@@ -102,6 +105,10 @@ impl Loaded {
                 let origin = self.origins.get(&key).cloned().unwrap_or(Origin::Default);
                 SettingOrigin { key, value: (field.get)(&self.config).to_string(), origin }
             })
+            .chain(self.config.guardian.named.settings().map(|(key, value)| {
+                let origin = self.origins.get(&key).cloned().unwrap_or(Origin::Default);
+                SettingOrigin { key, value, origin }
+            }))
             .collect()
     }
 

@@ -56,6 +56,9 @@ pub fn render_reference() -> String {
     out.push_str(&profiles());
     for section in StackConfig::SECTIONS {
         out.push_str(&table(section));
+        if section.name() == "guardian.constitution" {
+            out.push_str(&super::named::reference());
+        }
     }
     out.push('\n');
     out.push_str(TAIL);

@@ -5,6 +5,7 @@
 
 use serde_json::{Map, Number, Value, json};
 
+use super::named;
 use super::reference::takes;
 use super::sections::StackConfig;
 use super::setting::{MOST, Real, Rule, Shape, Whole};
@@ -33,6 +34,9 @@ fn table(section: &Section) -> Map<String, Value> {
             properties.insert(name.to_owned(), Value::Object(table(inner)));
         }
     }
+    if let Some(name) = named::within(section) {
+        properties.insert(name.to_owned(), quotas());
+    }
     let mut about = section.about.join(" ");
     if let Some(layer) = section.layer {
         about += &format!("\nNeeds the Cargo feature `{}`.", layer.feature());
@@ -43,6 +47,26 @@ fn table(section: &Section) -> Map<String, Value> {
     out.insert("additionalProperties".to_owned(), json!(false));
     out.insert("properties".to_owned(), Value::Object(properties));
     out
+}
+
+/// Tables of the user's own names.
+fn quotas() -> Value {
+    let mut properties = Map::new();
+    for key in named::keys() {
+        let mut one = shape_of(key.shape);
+        one.insert("description".to_owned(), json!(format!("{}\nNeeds a restart.", key.about)));
+        if let Some(default) = key.default {
+            one.insert("default".to_owned(), default.to_json());
+        }
+        properties.insert(key.name.to_owned(), Value::Object(one));
+    }
+    let table = json!({"type": "object", "additionalProperties": false, "properties": properties});
+    json!({
+        "description": "Quotas and pools by name, as many as are wanted.",
+        "type": "object",
+        "propertyNames": {"pattern": "^[^/]{1,100}$", "not": {"const": "tokens"}},
+        "additionalProperties": table,
+    })
 }
 
 fn key(field: &Field) -> Map<String, Value> {

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use super::choice::choices;
 use super::features::Features;
+use super::named::NamedQuotas;
 use super::profile::Profile;
 use super::setting::{MOST, Real, real, whole};
 use super::table::{Section, is_live, layer, limits, prefix, reach, section};
@@ -153,6 +154,12 @@ section! {
         rate_burst: u64 = 100_000, whole(1, u32::MAX as u64);
         /// Milliseconds between two readings of the process's memory.
         memory_interval_ms: u64 = 100, whole(1, 60_000);
+        /// Share of the control group's memory limit at which tokens that need new memory are refused,
+        /// counting what the kernel can't take back; 0 never refuses for it.
+        memory_mark: f64 = 0.95, real(0.0, 1.0);
+        /// Share of that limit by which use must sink below `memory_mark` before tokens are let in again;
+        /// below that mark.
+        memory_rearm: f64 = 0.05, MARKS;
         /// Directory of the constitution's history, which goes before `[guardian.constitution]` once it has
         /// an active version; "" keeps none.
         cdna_dir: Option<PathBuf> = None;
@@ -162,6 +169,8 @@ section! {
     with {
         /// Bounds on each token's fields.
         constitution: ConstitutionConfig,
+        /// Quotas and pools by name, in the order of the file.
+        named: NamedQuotas,
     }
 }
 
@@ -311,6 +320,8 @@ section! {
         max_row_kib: u64 = 64, whole(1, 1024);
         /// Rows that were not made that an answer lists; all are counted.
         max_refusals: u64 = 100, whole(0, 10_000);
+        /// Document of `ng stress --json` whose figures the live page shows; "" shows none.
+        stress_json: Option<PathBuf> = None;
         /// Milliseconds for a request's head, for a TLS handshake, and for a connection without requests.
         header_timeout_ms: u64 = 10_000, whole(10, 600_000);
         /// Milliseconds without a byte of a body.
@@ -324,8 +335,6 @@ section! {
         /// Milliseconds between two looks at the configuration's file, which is read again once it has
         /// changed and has rested from one look to the next; 0 reads it on SIGHUP only.
         config_watch_ms: u64 = 1000, whole(0, 3_600_000);
-        /// Document of `ng stress --json` that the live page shows, where there is one; "" shows none.
-        stress_document: Option<PathBuf> = Some(PathBuf::from("ng-data/stress.json"));
         /// Milliseconds for what is under way to end after SIGTERM, and as many for the log to be flushed.
         drain_ms: u64 = 10_000, whole(0, 600_000);
     }

@@ -53,8 +53,8 @@ pub(super) fn live(service: &Service) -> Value {
     {
         let events = service.recent.events(&engine.stack);
         fields.insert("events".to_owned(), json!(*events));
-        let stress = service.last_stress.document(service.config().stress_document.as_deref());
-        fields.insert("stress".to_owned(), stress);
+        let stress = service.stress.document(service.config().stress_json.as_deref());
+        fields.insert("stress".to_owned(), Value::clone(&stress));
     }
     document
 }

@@ -6,7 +6,7 @@
 //! | where it listens, and whom it lets in | `listen`, `connection`, `stall`, `tls`, `auth`, `limits` |
 //! | a body, piece by piece, to tokens | `body`, `post`, `making`, `lanes` |
 //! | one token | `token` |
-//! | the operator's side | `admin`, `live`, `recent`, `last_stress` |
+//! | the operator's side | `admin`, `live`, `recent`, `stress` |
 //! | what both share | `service`, `answer`, `wishes`, `counters` |
 //!
 //! It makes tokens through lanes only, as any engine does, and keeps none itself. Nothing waits for
@@ -21,7 +21,6 @@ mod counters;
 mod error;
 mod gateway;
 mod lanes;
-mod last_stress;
 mod limits;
 mod listen;
 mod live;
@@ -36,6 +35,7 @@ mod run;
 mod service;
 mod signals;
 mod stall;
+mod stress;
 mod tls;
 mod token;
 mod wishes;

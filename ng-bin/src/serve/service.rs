@@ -13,10 +13,10 @@ use super::auth::Token;
 use super::body::BodyLimits;
 use super::counters::Counters;
 use super::lanes::Lanes;
-use super::last_stress::LastStress;
 use super::live::Rate;
 use super::phase::{Phase, State};
 use super::recent::Recent;
+use super::stress::LastStress;
 use super::wishes::Wishes;
 use crate::config::{Loaded, ServeConfig, WalKind, WalMode};
 use crate::reload::Reloader;
@@ -37,7 +37,7 @@ pub(super) struct Service {
     pub(super) store: Arc<TokenStore>,
     pub(super) rate: Rate,
     pub(super) recent: Recent,
-    pub(super) last_stress: LastStress,
+    pub(super) stress: LastStress,
     engine: OnceLock<Engine>,
 }
 
@@ -53,7 +53,7 @@ impl Service {
             store: Arc::default(),
             rate: Rate::default(),
             recent: Recent::default(),
-            last_stress: LastStress::default(),
+            stress: LastStress::default(),
             engine: OnceLock::new(),
         }
     }

@@ -281,7 +281,7 @@ impl Builder {
         }
         match self.config.guardian.kind {
             GuardianKind::Off => Ok(AdmissionChoice::Off(NoAdmission)),
-            GuardianKind::Leases => open_guardian(&self.config, events, sampler, store),
+            GuardianKind::Leases => super::guardian::open(&self.config, events, sampler, store),
         }
     }
 
@@ -363,75 +363,6 @@ fn open_log(
     _store: &TokenStore,
 ) -> Result<(WalChoice, Option<Recovered>), StackError> {
     Err(missing("wal"))
-}
-
-#[cfg(feature = "guardian")]
-fn open_guardian(
-    config: &StackConfig,
-    events: &EventChoice,
-    sampler: &SamplerChoice,
-    store: &TokenStore,
-) -> Result<AdmissionChoice, StackError> {
-    use ng_core::admission::AdmissionLane;
-    use ng_guardian::{Constitution, Guardian, GuardianOptions, Limits};
-    let section = &config.guardian;
-    let failed = StackError::layer("guardian");
-    let limits = Limits { max_tokens: section.max_tokens, max_memory_bytes: section.max_memory_bytes };
-    let present = store.len();
-    // What recovery found is in use already, even where it is more than the limit allows now.
-    let room = Limits {
-        max_tokens: limits.max_tokens.max(present),
-        max_memory_bytes: limits.max_memory_bytes.max(store.live_bytes()),
-    };
-    let guardian = Guardian::start(GuardianOptions {
-        limits: room,
-        soft_mark: section.soft_mark,
-        cleanup_mark: section.cleanup_mark,
-        rearm: section.rearm,
-        cleanup_target: section.cleanup_target,
-        max_lease: section.max_lease,
-        memory_interval: Duration::from_millis(section.memory_interval_ms),
-        constitution: super::follow::bounded(
-            &section.constitution,
-            Constitution { version: 1, ..Constitution::default() },
-        ),
-        events: events.injected(),
-        drift_bound_bytes: section.drift_bound_bytes,
-        cdna: section.cdna_dir.clone(),
-        on_constitution: Some(sample_as_it_says(sampler.clone())),
-        rate: u32::try_from(section.rate_per_second).ok().filter(|rate| *rate > 0).map(|per_second| {
-            let burst = u32::try_from(section.rate_burst).unwrap_or(u32::MAX);
-            ng_guardian::RateLimit { per_second, burst }
-        }),
-        ..GuardianOptions::default()
-    })
-    .map_err(|error| failed(error.into()))?;
-    if present > 0 {
-        guardian.open_lane("recovery").admit(present).map_err(|refusal| failed(refusal.into()))?;
-        guardian.set_limits(limits).map_err(|error| failed(error.into()))?;
-    }
-    Ok(AdmissionChoice::Built(Arc::new(guardian)))
-}
-
-/// The constitution's sample rate is the sampler's, from the moment that it is in force.
-#[cfg(feature = "guardian")]
-fn sample_as_it_says(sampler: SamplerChoice) -> ng_guardian::ConstitutionHook {
-    Arc::new(move |constitution| {
-        if let Some(rate) = constitution.sample_rate {
-            // A rate was checked with its document; a sampler that is off takes none.
-            let _ = sampler.shared().set_rate(rate);
-        }
-    })
-}
-
-#[cfg(not(feature = "guardian"))]
-fn open_guardian(
-    _config: &StackConfig,
-    _events: &EventChoice,
-    _sampler: &SamplerChoice,
-    _store: &TokenStore,
-) -> Result<AdmissionChoice, StackError> {
-    Err(missing("guardian"))
 }
 
 #[cfg(feature = "telemetry")]
@@ -570,7 +501,7 @@ fn open_writer(_config: &StackConfig) -> Result<SpanChoice, StackError> {
     feature = "otlp",
     feature = "blackbox"
 )))]
-fn missing(feature: &'static str) -> StackError {
+pub(super) fn missing(feature: &'static str) -> StackError {
     StackError::Layer {
         layer: feature,
         source: format!(

@@ -9,6 +9,7 @@ mod build;
 pub mod choice;
 mod error;
 mod follow;
+mod guardian;
 #[cfg(feature = "serve")]
 mod inside;
 mod reclaim;
@@ -126,15 +127,24 @@ impl Stack {
     /// # Errors
     /// [`StackError::Log`] if the log is poisoned or closed, [`StackError::Store`].
     pub fn lane(&self, name: &str) -> Result<StackLane, StackError> {
+        self.lane_in(self.domain, name)
+    }
+
+    /// A lane whose new tokens are of another domain than `engine.domain`: a tenant's, whose quota is
+    /// that of the domain.
+    ///
+    /// # Errors
+    /// As [`Stack::lane`]; [`StackError::Store`] too if `domain` is above 15.
+    pub fn lane_in(&self, domain: u8, name: &str) -> Result<StackLane, StackError> {
         let layers = Layers {
-            admission: self.admission.lane(name),
+            admission: self.admission.lane(domain, name),
             wal: self.wal.lane()?,
             metrics: self.metrics.lane(),
             sampler: self.sampler.lane(),
             spans: self.spans.lane(),
             events: self.events.lane(name),
         };
-        let writer = self.store.writer(self.domain)?;
+        let writer = self.store.writer(domain)?;
         Ok(Lane::new(writer, layers, self.clock.tick(), self.lane_options))
     }
 

@@ -79,7 +79,7 @@ fn a_log_that_failed_is_told_and_nothing_is_made_any_more() {
 #[test]
 fn the_live_document_has_every_field_of_its_contract() {
     let dir = tempfile::tempdir().unwrap();
-    let service = Service::start(dir.path(), "");
+    let service = Service::start(dir.path(), "[serve]\nstress_json = \"stress.json\"\n");
     let mut client = Client::new(&service.gateway);
     client.request("POST", "/v1/tokens?durable=true", &[("Content-Type", NDJSON)], b"{\"weight\":1}\nx\n");
     let live = service.look("/v1/live");
@@ -99,6 +99,9 @@ fn the_live_document_has_every_field_of_its_contract() {
     assert_eq!(live["log"]["durable_lsn"], 0, "the first record has the number 0");
     let malformed = |row: &Value| row["reason"] == "malformed" && row["total"] == 1;
     assert!(live["refusals"].as_array().unwrap().iter().any(malformed), "{live:#}");
+    assert_eq!(live["stress"], Value::Null);
+    std::fs::write(dir.path().join("stress.json"), "{\"tokens\": 9500000}").unwrap();
+    assert_eq!(service.look("/v1/live")["stress"]["tokens"], 9_500_000);
     // The rate is of the last second.
     let mut highest = 0.0_f64;
     wait_for("a rate", || {
