@@ -102,7 +102,7 @@ fn tables_have_captions_and_heads_and_sections_have_names() {
 fn figures(answer: u64) -> String {
     let now = 1_764_050_000_000 + answer * 1_000;
     serde_json::json!({
-        "at_unix_ms": now, "uptime_s": 4_321, "ready": true, "state": "ready", "version": "9.8.7",
+        "at_unix_ms": now, "uptime_s": 4_321, "ready": true, "state": "ready", "reason": "", "version": "9.8.7",
         "tokens": {"live": 7_654_321, "made_total": 19_876_543, "deleted_total": 12_222_222,
             "refused_total": 17, "per_s": 3_210_000.0 + 40_000.0 * (answer % 7) as f64},
         "log": {"kind": "log", "backend": "uring", "appended_lsn": 19_876_543, "durable_lsn": 19_876_001,

@@ -135,7 +135,7 @@ fn the_rings_of_a_living_process_tell_its_rate_and_its_rare_events() {
     let (rate, truth) = (live.tokens.per_s.unwrap(), made as f64 / began.elapsed().as_secs_f64());
     assert!(rate > truth / 3.0 && rate < truth * 3.0, "{rate} beside {truth}");
     let event = live.events.iter().find(|event| event.kind == "quota_exceeded").unwrap();
-    assert_eq!(event.text, "pool lane-7 is full");
+    assert_eq!(event.text, "asked 5, limit 1000, pool lane-7 is full");
     assert!(live.memory.rss_bytes.unwrap() > 1e6);
     // What is not in the rings is not known, and not 0.
     assert_eq!((live.tokens.live, live.sampling.rate), (None, None));

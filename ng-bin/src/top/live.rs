@@ -15,6 +15,8 @@ pub struct Live {
     pub uptime_s: Option<f64>,
     /// `recovering`, `ready`, `full`, `poisoned`, `stopping`; of rings also `dead` and `running`.
     pub state: Option<String>,
+    /// Why it is in this state, if there is more to say.
+    pub reason: Option<String>,
     /// The program's.
     pub version: Option<String>,
     /// The process.

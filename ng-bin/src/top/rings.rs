@@ -165,9 +165,16 @@ fn rare(snapshot: &Snapshot) -> Vec<Happened> {
         at_unix_ms: event.unix_ns.map(|ns| ns / 1_000_000),
         kind: event.label.clone(),
         thread: snapshot.rings.get(event.ring).map(|ring| ring.thread.clone()).unwrap_or_default(),
-        text: if event.note.is_empty() { format!("{} {}", event.a, event.b) } else { event.note.clone() },
+        text: said(event, snapshot),
     })
     .collect()
+}
+
+/// Its fields by name, and its note.
+fn said(event: &RecordedEvent, snapshot: &Snapshot) -> String {
+    let values = event.values(&snapshot.schema).map(|(name, value)| format!("{name} {value}"));
+    let note = Some(event.note.clone()).filter(|note| !note.is_empty());
+    values.chain(note).collect::<Vec<_>>().join(", ")
 }
 
 /// Resident memory of a process (`VmRSS` of proc(5)), in bytes.

@@ -57,7 +57,7 @@ pub fn draw(frame: &mut Frame<'_>, view: &View<'_>) {
     sampling(frame, left, live, look);
     refusals(frame, right, live, look);
     rare(frame, events, live, look);
-    frame.render_widget(footline(view, look), foot);
+    frame.render_widget(footline(view, live, look), foot);
 }
 
 /// How things stand out, with and without colours.
@@ -124,10 +124,16 @@ fn headline<'a>(view: &View<'a>, live: &Live, look: Look) -> Line<'a> {
     ])
 }
 
-fn footline<'a>(view: &View<'a>, look: Look) -> Line<'a> {
+fn footline<'a>(view: &View<'a>, live: &Live, look: Look) -> Line<'a> {
     match view.lost {
         Some(why) => Line::styled(line(why), look.bad()),
-        None => Line::styled("q quit   p pause", look.label()),
+        None => {
+            let keys = Span::styled("q quit   p pause", look.label());
+            let reason = live.reason.as_deref().filter(|reason| !reason.is_empty());
+            let why = reason
+                .map_or_else(|| Span::raw(""), |why| Span::styled(format!("   {}", line(why)), look.warn()));
+            Line::from(vec![keys, why])
+        }
     }
 }
 
@@ -432,8 +438,14 @@ mod tests {
         );
         live.state = Some("poisoned".to_owned());
         live.log.poisoned = Some(true);
+        live.reason = Some("a write failed".to_owned());
         let text = frame(&view(Some(&live), &history), 80, 24).unwrap();
-        assert!(text.contains("[POISONED]") && text.contains("Log: uring, POISONED"), "{text}");
+        assert!(
+            text.contains("[POISONED]")
+                && text.contains("Log: uring, POISONED")
+                && text.contains("a write failed"),
+            "{text}"
+        );
         let text = frame(&view(None, &history), 80, 24).unwrap();
         assert!(
             text.contains("[CONNECTING]") && text.contains("tokens/s –") && text.contains("none known"),
