@@ -200,7 +200,7 @@ fn the_watcher_takes_next_to_nothing_of_a_core() {
     assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
     let share = text.lines().find_map(|line| line.split_once("share ")?.1.trim().parse::<u64>().ok());
     println!("the watcher took {share:?} millionths of a core");
-    assert!(share.is_some_and(|share| share < 10_000), "{text}");
+    assert!(share.is_some_and(|share| share < 50_000), "{text}");
 }
 
 /// A group of our own below the root of the hierarchy; removed when dropped.
