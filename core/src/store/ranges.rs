@@ -124,7 +124,28 @@ impl Owner {
         false
     }
 
-    /// The lane: ends what [`Self::enter`] began.
+    /// The lane: begins something that does not touch its range's untouched slots. Before what the
+    /// log will say of it.
+    #[inline(always)]
+    pub(super) fn begin(&self) {
+        self.busy.store(1, Ordering::Relaxed);
+        fence::light();
+    }
+
+    /// Waits until the lane has been seen doing nothing, at most until `deadline`; whether it was.
+    pub(super) fn wait_through(&self, deadline: std::time::Instant) -> bool {
+        let mut spins = 0u32;
+        while self.busy.load(Ordering::Acquire) != 0 {
+            spins += 1;
+            if spins.is_multiple_of(1024) && std::time::Instant::now() >= deadline {
+                return false;
+            }
+            pause(spins);
+        }
+        true
+    }
+
+    /// The lane: ends what [`Self::enter`] or [`Self::begin`] began.
     #[inline(always)]
     pub(super) fn leave(&self) {
         self.busy.store(0, Ordering::Release);
