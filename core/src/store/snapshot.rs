@@ -12,8 +12,8 @@ use crate::token::TokenId;
 use std::time::{Duration, Instant};
 
 impl TokenStore {
-    /// Waits until each writer has been seen between two operations, at most `timeout`; whether
-    /// all were. Afterwards the store shows the effect of every record that was appended before
+    /// Waits until each writer has been seen between two operations or has ended one, at most
+    /// `timeout`; whether all have. Afterwards the store shows the effect of every record that was appended before
     /// this call, as far as the caller knows of it (by a flush, say).
     ///
     /// A writer whose log makes it wait is waited for.
@@ -24,7 +24,10 @@ impl TokenStore {
         // or that the writer is through; the fence makes it so for whoever was only told.
         fence::heavy();
         let deadline = Instant::now() + timeout;
-        owners.iter().all(|owner| owner.wait_through(deadline))
+        // An operation whose record the caller knows of began before this, so that what the writer
+        // counted before that operation is in here: any change is its end, or that of a later one.
+        let before: Vec<_> = owners.iter().map(|owner| owner.progress()).collect();
+        owners.iter().zip(before).all(|(owner, before)| owner.wait_through(before, deadline))
     }
 
     /// Each slot that was ever used, as the record that puts it back: live tokens with their

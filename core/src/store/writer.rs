@@ -133,7 +133,7 @@ impl StoreWriter {
     /// The removal is done, or given up.
     #[inline(always)]
     pub fn end_removal(&mut self) {
-        self.owner.leave();
+        self.owner.end_removal();
     }
 
     /// Removes a token that [`Self::look`] found; `false` if someone else was faster.

@@ -40,7 +40,7 @@ pub use reference::render_reference;
 pub use scalar::Scalar;
 pub use sections::{
     BlackboxConfig, BlackboxKind, CleanupPolicy, ConstitutionConfig, EngineConfig, GuardianConfig,
-    GuardianKind, LogConfig, LogFormat, LogLevel, MetricsConfig, MetricsKind, OnFailure, OnFull,
+    GuardianKind, LogConfig, LogFormat, LogLevel, MetricsConfig, MetricsKind, OnFailure, OnFull, OnMaxLog,
     OtlpProtocol, SpanExporter, StackConfig, TracingConfig, TracingKind, WalBackend, WalConfig, WalKind,
     WalMode,
 };
