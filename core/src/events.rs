@@ -85,6 +85,10 @@ kinds! {
     MARK_CROSSED = 64, "mark_crossed", "used", "limit";
     /// The real memory left the counted one behind.
     MEMORY_DRIFT = 65, "memory_drift", "drift_bytes", "resident_bytes";
+    /// The configuration was read again: changes in force, and those that are not.
+    CONFIG_RELOADED = 80, "config_reloaded", "changed", "waiting";
+    /// The configuration was read again and has faults: the one before stays in force.
+    CONFIG_REFUSED = 81, "config_refused", "faults", "unused";
 }
 
 impl EventKind {

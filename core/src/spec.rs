@@ -26,6 +26,9 @@ pub struct TokenSpec {
 /// "The clock's time", as stored: the last second of the 32-bit range.
 const NOW: u32 = u32::MAX;
 
+/// The first of the two 32-bit fields of a word: the id of word 0, the time of word 1.
+const LOW: u64 = 0xffff_ffff;
+
 /// "Any id": domain 15, type 15, local 2²⁴ − 1. [`TokenSpec::with_id`] refuses it.
 const ANY: TokenId = TokenId::from_raw(u32::MAX);
 
@@ -183,12 +186,15 @@ impl TokenSpec {
     #[must_use]
     #[inline(always)]
     pub const fn at(&self, slot: u32, now: u32) -> Token {
-        let mut token = self.token;
-        token.set_id(TokenId::from_slot(slot, self.entity()));
-        if token.timestamp == NOW {
-            token.timestamp = now;
+        // By whole words: a narrow store into a token that is copied right afterwards would make the
+        // processor wait until it has left the store buffer.
+        let mut words: [u64; 8] = zerocopy::transmute!(self.token);
+        let id = TokenId::from_slot(slot, self.entity());
+        words[0] = words[0] & !LOW | id.raw() as u64;
+        if words[1] & LOW == NOW as u64 {
+            words[1] = words[1] & !LOW | now as u64;
         }
-        token
+        zerocopy::transmute!(words)
     }
 
     /// The fields as they are, for a check of their bounds. Its id and time may be placeholders.

@@ -4,8 +4,11 @@
 //! |---|---|
 //! | what the stack shall be | [`config`] |
 //! | real input, and tokens out again | `ingest`, `export` (feature `cli`) |
+//! | what a machine offers | `doctor` (feature `cli`) |
 //! | the proof | `stress` (feature `cli`) |
+//! | the stack as a service | `serve` (feature `serve`) |
 //! | the program's words | `cli` (feature `cli`) |
+//! | a configuration read again | [`reload`] |
 //! | the running stack, its lanes, recovery | [`stack`] |
 
 // Helpers of tests count as production code to clippy where `cfg(test)` is not all that gates them.
@@ -15,12 +18,21 @@
 pub mod cli;
 pub mod config;
 #[cfg(feature = "cli")]
+pub mod doctor;
+#[cfg(feature = "cli")]
 pub mod export;
 #[cfg(feature = "cli")]
 pub mod ingest;
+pub mod reload;
+#[cfg(feature = "cli")]
+pub mod report;
+#[cfg(feature = "serve")]
+pub mod serve;
 pub mod stack;
 #[cfg(feature = "cli")]
 pub mod stress;
+#[cfg(feature = "top")]
+pub mod top;
 
 pub use stack::{Stack, StackError, StackLane};
 

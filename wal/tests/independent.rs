@@ -149,9 +149,13 @@ fn a_reader_written_from_the_page_alone_replays_a_checkpoint_and_what_is_behind_
         lane.append(TOKEN_DELETED, &encode_deleted(*id, live.generation_after())).unwrap();
         assert!(writer.remove(live));
     }
-    (0..50).for_each(|_| drop(make(&mut writer, &mut lane, 1.5)));
+    for _ in 0..50 {
+        make(&mut writer, &mut lane, 1.5);
+    }
     let made = log.checkpoint(&store, PATIENCE).unwrap();
-    (0..30).for_each(|_| drop(make(&mut writer, &mut lane, 2.5)));
+    for _ in 0..30 {
+        make(&mut writer, &mut lane, 2.5);
+    }
     drop((lane, writer));
     log.close(PATIENCE).unwrap();
     drop(log);

@@ -75,6 +75,8 @@ pub struct Lane<A = NoAdmission, W = NoWal, M = NoMetrics, S = NoSampler, X = No
     layers: Layers<A, W, M, S, X, E>,
     tick: Tick,
     journal: Journal,
+    /// Tokens of a group between the log and the store: kept, so that it need not be cleared.
+    scratch: Box<[Token; GROUP]>,
     metrics: Option<LaneMetrics>,
 }
 
@@ -96,7 +98,8 @@ where
         options: LaneOptions,
     ) -> Self {
         let journal = Journal::new(options.log_every, options.on_log_failure);
-        Self { writer, layers, tick, journal, metrics: options.metrics }
+        let scratch = Box::new([Token::default(); GROUP]);
+        Self { writer, layers, tick, journal, scratch, metrics: options.metrics }
     }
 
     /// The layers, for whatever is not a token: a record, a count, an event of one's own.
@@ -298,8 +301,8 @@ where
         while at < group.len() {
             #[expect(clippy::cast_possible_truncation, reason = "a group is small")]
             let left = (group.len() - at) as u32;
-            let (journal, wal) = (&mut self.journal, &mut self.layers.wal);
-            match self.writer.reserve(left).map(|run| place(journal, wal, run, &group[at..], now)) {
+            let (journal, wal, scratch) = (&mut self.journal, &mut self.layers.wal, &mut *self.scratch);
+            match self.writer.reserve(left).map(|run| place(journal, wal, scratch, run, &group[at..], now)) {
                 Ok(Placed { first_slot, len, ticket, failure }) => {
                     report.add(index + at, first_slot, len, ticket);
                     self.made(first_slot, len);
@@ -392,6 +395,7 @@ struct Placed {
 fn place<W: WalLane>(
     journal: &mut Journal,
     wal: &mut W,
+    scratch: &mut [Token; GROUP],
     run: Run<'_>,
     specs: &[TokenSpec],
     now: u32,
@@ -401,8 +405,7 @@ fn place<W: WalLane>(
         run.publish(len, |i| specs[i as usize].at(first_slot + i, now));
         return Placed { first_slot, len, ticket: Ticket::default(), failure: None };
     }
-    let mut tokens = [Token::default(); GROUP];
-    let tokens = &mut tokens[..len as usize];
+    let tokens = &mut scratch[..len as usize];
     for ((slot, spec), token) in (first_slot..).zip(specs).zip(&mut *tokens) {
         *token = spec.at(slot, now);
     }

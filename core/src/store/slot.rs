@@ -65,15 +65,22 @@ impl Slot {
     #[inline(always)]
     pub(super) fn publish(&self, token: &Token, generation: u32) {
         debug_assert!(generation % 2 == 1 && generation <= LAST_LIVE);
-        let words: [u64; 8] = zerocopy::transmute!(*token);
-        let head = words[0] & !0xffff_ffff | u64::from(token.id().entity()) << 28 | u64::from(generation);
+        let [first, a, b, c, d, e, f, g]: [u64; 8] = zerocopy::transmute!(*token);
+        let entity = first >> 24 & 0xf;
+        let head = first & !0xffff_ffff | entity << 28 | u64::from(generation);
         // Whoever sees one of the words below also sees that the slot was emptied before, so a
         // reader of the previous token finds a changed head and starts again.
         fence(Ordering::Release);
-        for (cell, word) in self.0.iter().zip(words).skip(1) {
-            cell.store(word, Ordering::Relaxed);
-        }
-        self.0[0].store(head, Ordering::Release);
+        // One by one: the compiler keeps a loop over atomics as a loop, and the token in memory.
+        let [head_cell, rest @ ..] = &self.0;
+        rest[0].store(a, Ordering::Relaxed);
+        rest[1].store(b, Ordering::Relaxed);
+        rest[2].store(c, Ordering::Relaxed);
+        rest[3].store(d, Ordering::Relaxed);
+        rest[4].store(e, Ordering::Relaxed);
+        rest[5].store(f, Ordering::Relaxed);
+        rest[6].store(g, Ordering::Relaxed);
+        head_cell.store(head, Ordering::Release);
     }
 
     /// The whole token at this slot, or `None` while it is empty.

@@ -83,6 +83,19 @@ pub(super) const RULES: &[Rule] = &[
             format!("write a `max_log_mib` of {} or more, or smaller segments", smallest_log(config))
         },
     },
+    Rule {
+        keys: ["serve.tls_cert", "serve.tls_key"],
+        holds: |config| config.serve.tls_cert.is_some() == config.serve.tls_key.is_some(),
+        message: |config| {
+            let (there, missing) = if config.serve.tls_cert.is_some() {
+                ("tls_cert", "tls_key")
+            } else {
+                ("tls_key", "tls_cert")
+            };
+            format!("there is a `{there}` and no `{missing}`")
+        },
+        help: |_| "write both for TLS, or none of them".to_owned(),
+    },
     order!(guardian: soft_mark < cleanup_mark),
     order!(guardian: cleanup_target < cleanup_mark),
     order!(guardian: rearm < soft_mark),

@@ -4,7 +4,6 @@
 //! often can't be: where this fails, nothing was started.
 
 use std::sync::Arc;
-#[cfg(any(feature = "wal", feature = "guardian", feature = "telemetry"))]
 use std::time::Duration;
 
 use ng_core::TokenStore;
@@ -41,6 +40,7 @@ pub struct Builder {
     events: Option<Arc<dyn EventRecorder>>,
     schemas: Vec<EventSchema>,
     store: Option<Arc<TokenStore>>,
+    tick_period: Option<Duration>,
 }
 
 impl std::fmt::Debug for Builder {
@@ -121,6 +121,15 @@ impl Builder {
         self
     }
 
+    /// How often the lanes' clock is refreshed, [`TickClock::PERIOD`] otherwise: what mostly waits
+    /// for callers wakes up less often with a longer one, and a token's time (in whole seconds) may be
+    /// that much too early.
+    #[must_use]
+    pub const fn tick_period(mut self, period: Duration) -> Self {
+        self.tick_period = Some(period);
+        self
+    }
+
     /// Starts the stack.
     ///
     /// # Errors
@@ -144,7 +153,8 @@ impl Builder {
         let sampler = self.open_sampler()?;
         let admission = self.open_admission(&events, &sampler, &store)?;
         let spans = self.open_spans()?;
-        let clock = TickClock::start(TickClock::PERIOD).map_err(StackError::Clock)?;
+        let clock =
+            TickClock::start(self.tick_period.unwrap_or(TickClock::PERIOD)).map_err(StackError::Clock)?;
         if config.engine.populate_tokens > 0 {
             let tokens = u32::try_from(config.engine.populate_tokens).unwrap_or(u32::MAX);
             store.populate(config.engine.domain, tokens)?;
@@ -388,9 +398,6 @@ fn open_guardian(
         max_tokens: limits.max_tokens.max(present),
         max_memory_bytes: limits.max_memory_bytes.max(store.live_bytes()),
     };
-    let bounds = &section.constitution;
-    #[expect(clippy::cast_possible_truncation, reason = "a weight is an f32, and so are its bounds")]
-    let range = |min: f64, max: f64| min as f32..=max as f32;
     let guardian = Guardian::start(GuardianOptions {
         limits: room,
         soft_mark: section.soft_mark,
@@ -399,15 +406,10 @@ fn open_guardian(
         cleanup_target: section.cleanup_target,
         max_lease: section.max_lease,
         memory_interval: Duration::from_millis(section.memory_interval_ms),
-        constitution: Constitution {
-            version: 1,
-            weight: range(bounds.weight_min, bounds.weight_max),
-            radius: range(bounds.radius_min, bounds.radius_max),
-            strength: range(bounds.strength_min, bounds.strength_max),
-            validation: bounds.validation,
-            strict: bounds.strict,
-            ..Constitution::default()
-        },
+        constitution: super::follow::bounded(
+            &section.constitution,
+            Constitution { version: 1, ..Constitution::default() },
+        ),
         events: events.injected(),
         drift_bound_bytes: section.drift_bound_bytes,
         cdna: section.cdna_dir.clone(),

@@ -10,6 +10,9 @@ mod build;
 mod checkpoint;
 pub mod choice;
 mod error;
+mod follow;
+#[cfg(feature = "serve")]
+mod inside;
 mod reclaim;
 mod recover;
 mod watch;
@@ -18,6 +21,7 @@ mod watch;
 pub use blackbox::Died;
 pub use build::Builder;
 pub use error::StackError;
+pub use follow::Overruled;
 pub use reclaim::Cleaner;
 pub use recover::{Recovered, replay};
 
@@ -151,6 +155,12 @@ impl Stack {
         self.wal.shared()
     }
 
+    /// The log, to be held on to.
+    #[cfg(feature = "cli")]
+    pub(crate) fn wal_choice(&self) -> WalChoice {
+        self.wal.clone()
+    }
+
     /// Quotas and the constitution.
     #[must_use]
     pub fn admission(&self) -> &dyn ng_core::admission::Admission {
@@ -218,6 +228,20 @@ impl Stack {
                 let _ = timeout;
                 true
             }
+        }
+    }
+
+    /// How long records took to become durable since the stack started: the median, the 99th percentile
+    /// and the longest. Zeros where there is no log, or one of a user's own.
+    #[must_use]
+    pub fn durable_lag(&self) -> [Duration; 3] {
+        match &self.wal {
+            #[cfg(feature = "wal")]
+            WalChoice::Built(log) => {
+                let lags = log.lags();
+                [lags.p50, lags.p99, lags.max]
+            }
+            _ => [Duration::ZERO; 3],
         }
     }
 

@@ -6,6 +6,7 @@
 
 use super::bench::{On, once};
 use super::spread::Spread;
+use super::work::Batches;
 use super::{Options, StressError};
 
 /// The layers, by their section in the configuration.
@@ -47,14 +48,14 @@ pub struct Ablation {
     pub layers: Vec<LayerCost>,
 }
 
-pub(super) fn measure(options: &Options) -> Result<Ablation, StressError> {
+pub(super) fn measure(options: &Options, batches: &mut Batches) -> Result<Ablation, StressError> {
     let full = On::only(&options.layers);
     let layers = &options.layers;
     let (mut bare, mut whole) = (Vec::new(), Vec::new());
     let mut alone = vec![Vec::new(); layers.len()];
     let mut without = vec![Vec::new(); layers.len()];
     for _ in 0..options.rounds {
-        let run = |on| once(options, on, 1).map(|run| run.ns_per_token(options.tokens));
+        let mut run = |on| once(options, batches, on, 1).map(|run| run.ns_per_token(options.tokens));
         bare.push(run(On::NONE)?);
         whole.push(run(full)?);
         for ((layer, alone), without) in layers.iter().zip(&mut alone).zip(&mut without) {

@@ -9,7 +9,8 @@ use ng_core::TokenStore;
 
 use super::proc::Calls;
 use super::spread::Spread;
-use super::{Options, StressError, work};
+use super::work::{self, Batches};
+use super::{Options, StressError};
 use crate::config::{BlackboxKind, GuardianKind, MetricsKind, StackConfig, TracingKind, WalKind};
 use crate::stack::Stack;
 
@@ -78,6 +79,8 @@ pub(super) struct Run {
     pub(super) dropped_spans: u64,
     pub(super) stalled: Duration,
     pub(super) calls: Calls,
+    /// From an append until it is durable: the median, the 99th percentile, the longest.
+    pub(super) lag: [Duration; 3],
 }
 
 impl Run {
@@ -101,14 +104,15 @@ pub(super) fn warm_store(options: &Options) -> Result<Arc<TokenStore>, StressErr
 }
 
 /// One run of the work in a fresh stack.
-pub(super) fn once(options: &Options, on: On, every: u64) -> Result<Run, StressError> {
+pub(super) fn once(options: &Options, batches: &mut Batches, on: On, every: u64) -> Result<Run, StressError> {
     let store = warm_store(options)?;
-    on_store(options, on, every, &store)
+    on_store(options, batches, on, every, &store)
 }
 
 /// One run of the work in a fresh stack on `store`.
 pub(super) fn on_store(
     options: &Options,
+    batches: &mut Batches,
     on: On,
     every: u64,
     store: &Arc<TokenStore>,
@@ -120,7 +124,7 @@ pub(super) fn on_store(
     if !stack.wait_ready(PATIENCE) {
         return Err(StressError::Wrong("the log's segments were not ready in two minutes".to_owned()));
     }
-    let run = timed(options, &stack)?;
+    let run = timed(options, batches, &stack)?;
     if stack.store().len() != options.tokens {
         let found = stack.store().len();
         return Err(StressError::Wrong(format!("{found} tokens in the store, not {}", options.tokens)));
@@ -135,7 +139,7 @@ pub(super) fn on_store(
     Ok(run)
 }
 
-fn timed(options: &Options, stack: &Stack) -> Result<Run, StressError> {
+fn timed(options: &Options, batches: &mut Batches, stack: &Stack) -> Result<Run, StressError> {
     let mut lanes = Vec::new();
     for i in 0..options.threads {
         lanes.push(stack.lane(&format!("maker-{i}"))?);
@@ -144,12 +148,12 @@ fn timed(options: &Options, stack: &Stack) -> Result<Run, StressError> {
     let began = Instant::now();
     let made: Result<Vec<_>, StressError> = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..)
-            .zip(lanes)
-            .map(|(i, mut lane)| {
+            .zip(lanes.into_iter().zip(batches.iter_mut()))
+            .map(|(i, (mut lane, specs))| {
                 scope.spawn(move || {
                     let before = Calls::of_this_thread()?;
                     let (from, to) = (i * share, options.tokens.min((i + 1) * share));
-                    work::make(&mut lane, from, to, options.batch)?;
+                    work::make_with(specs, &mut lane, from, to, options.batch)?;
                     Ok((began.elapsed(), Calls::of_this_thread()?.since(before)))
                 })
             })
@@ -167,6 +171,7 @@ fn timed(options: &Options, stack: &Stack) -> Result<Run, StressError> {
         durable_records: stats.durable_records,
         dropped_spans: stack.spans().stats().dropped,
         stalled: Duration::from_nanos(stats.stalled_ns),
+        lag: stack.durable_lag(),
         calls: Calls {
             io: made.iter().map(|made| made.1.io).sum(),
             waits: made.iter().map(|made| made.1.waits).sum(),
@@ -198,6 +203,12 @@ pub struct SeedRun {
     pub waits_per_1000: f64,
     /// Sampled spans that found no room, in the last round.
     pub dropped_spans: u64,
+    /// From an append until the record is durable, in µs, by epoch: the median of the rounds' medians.
+    pub durable_p50_us: f64,
+    /// The same for 99 of 100.
+    pub durable_p99_us: f64,
+    /// The same for the longest.
+    pub durable_max_us: f64,
 }
 
 /// The runs of the seed's tests 1 and 2, and test 2 with a record for every token.
@@ -208,13 +219,13 @@ pub(super) struct SeedRuns {
     pub(super) full_every_token: SeedRun,
 }
 
-pub(super) fn seed_runs(options: &Options) -> Result<SeedRuns, StressError> {
+pub(super) fn seed_runs(options: &Options, batches: &mut Batches) -> Result<SeedRuns, StressError> {
     let everything = On::only(&super::LAYERS);
     let kinds = [(On::NONE, 1), (everything, options.wal_every), (everything, 1)];
     let mut runs: [Vec<Run>; 3] = Default::default();
     for _ in 0..options.rounds {
         for ((on, every), runs) in kinds.into_iter().zip(&mut runs) {
-            runs.push(once(options, on, every)?);
+            runs.push(once(options, batches, on, every)?);
         }
     }
     let [baseline, sampled, every] = runs.map(|runs| summary(options, &runs));
@@ -226,6 +237,7 @@ fn summary(options: &Options, runs: &[Run]) -> SeedRun {
         Spread::of(runs.iter().map(|run| time(run).as_secs_f64() * 1e3).collect())
     };
     let wall = ms(&|run| run.wall);
+    let lag = |at: usize| ms(&|run| run.lag[at]).median * 1e3;
     let last = runs.last().copied().unwrap_or_default();
     #[expect(clippy::cast_precision_loss, reason = "counts of a run")]
     let (tokens, records, calls) =
@@ -241,5 +253,8 @@ fn summary(options: &Options, runs: &[Run]) -> SeedRun {
         io_calls_per_1000: calls.0 * 1e3 / tokens,
         waits_per_1000: calls.1 * 1e3 / tokens,
         dropped_spans: last.dropped_spans,
+        durable_p50_us: lag(0),
+        durable_p99_us: lag(1),
+        durable_max_us: lag(2),
     }
 }

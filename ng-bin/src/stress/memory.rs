@@ -7,6 +7,7 @@ use ng_core::TokenStore;
 
 use super::bench::{On, on_store, once, per};
 use super::proc::resident_bytes;
+use super::work::Batches;
 use super::{Options, StressError};
 
 /// What was found.
@@ -26,26 +27,26 @@ pub struct Memory {
     pub leaked_bytes: u64,
 }
 
-pub(super) fn measure(options: &Options) -> Result<Memory, StressError> {
+pub(super) fn measure(options: &Options, batches: &mut Batches) -> Result<Memory, StressError> {
     let rss_baseline_bytes = resident_bytes()?;
     let everything = On::only(&options.layers);
     let (mut peak, mut bare, mut after) = (0, 0, Vec::new());
     for _ in 0..3 {
         let store = Arc::new(TokenStore::new());
         let before = resident_bytes()?;
-        on_store(options, On::NONE, 1, &store)?;
+        on_store(options, batches, On::NONE, 1, &store)?;
         bare = resident_bytes()?.saturating_sub(before);
         drop(store);
         let store = Arc::new(TokenStore::new());
-        peak = peak.max(peak_of(options, everything, &store)?);
+        peak = peak.max(peak_of(options, batches, everything, &store)?);
         drop(store);
         after.push(resident_bytes()?);
     }
     let cold = {
         let store = Arc::new(TokenStore::new());
-        on_store(options, On::NONE, 1, &store)?
+        on_store(options, batches, On::NONE, 1, &store)?
     };
-    let warm = once(options, On::NONE, 1)?;
+    let warm = once(options, batches, On::NONE, 1)?;
     #[expect(clippy::cast_precision_loss, reason = "bytes of a run")]
     let bytes_per_token = bare as f64 / options.tokens as f64;
     let tokens = options.tokens * 64;
@@ -60,7 +61,12 @@ pub(super) fn measure(options: &Options) -> Result<Memory, StressError> {
 }
 
 /// The highest resident memory while a run is under way, looked at every few milliseconds.
-fn peak_of(options: &Options, on: On, store: &Arc<TokenStore>) -> Result<u64, StressError> {
+fn peak_of(
+    options: &Options,
+    batches: &mut Batches,
+    on: On,
+    store: &Arc<TokenStore>,
+) -> Result<u64, StressError> {
     use std::sync::atomic::{AtomicBool, Ordering};
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -72,7 +78,7 @@ fn peak_of(options: &Options, on: On, store: &Arc<TokenStore>) -> Result<u64, St
             }
             Ok::<_, StressError>(resident_bytes()?.max(peak))
         });
-        let run = on_store(options, on, 1, store);
+        let run = on_store(options, batches, on, 1, store);
         done.store(true, Ordering::Relaxed);
         let peak =
             watcher.join().unwrap_or_else(|_| Err(StressError::Wrong("the watcher panicked".to_owned())));

@@ -30,6 +30,7 @@ pub use ablation::LAYERS;
 pub use recovery::{Death, child};
 pub use report::Report;
 pub use table::write_table;
+pub use work::made;
 
 use std::path::PathBuf;
 
@@ -100,13 +101,14 @@ pub fn run(options: &Options, progress: &mut dyn FnMut(&str)) -> Result<Report, 
 
 fn run_in(options: &Options, progress: &mut dyn FnMut(&str)) -> Result<Report, StressError> {
     progress("memory: bytes a token, first touch, leaks");
-    let memory = memory::measure(options)?;
+    let mut batches = work::Batches::new(options.threads, options.batch);
+    let memory = memory::measure(options, &mut batches)?;
     progress("disk: sequential writes");
     let seq_before = disk::sequential_mb_s(&options.dir)?;
     progress("the seed's runs: nothing on, everything on");
-    let runs = bench::seed_runs(options)?;
+    let runs = bench::seed_runs(options, &mut batches)?;
     progress("ablation: each layer alone, and the full stack less each");
-    let ablation = ablation::measure(options)?;
+    let ablation = ablation::measure(options, &mut batches)?;
     progress("disk: sequential writes again");
     let seq_after = disk::sequential_mb_s(&options.dir)?;
     progress("recovery: a panic and a SIGKILL");

@@ -1,0 +1,56 @@
+//! In what two configurations differ.
+
+use super::loaded::{Loaded, Origin};
+use super::table::Field;
+
+/// A key that has two values.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Difference {
+    /// Full name, as in `wal.every`.
+    pub key: String,
+    /// The value in the first, as TOML writes it.
+    pub before: String,
+    /// Where that came from.
+    pub before_from: Origin,
+    /// The value in the second.
+    pub after: String,
+    /// Where that came from.
+    pub after_from: Origin,
+    /// Whether a running stack follows the change.
+    pub live: bool,
+}
+
+impl Loaded {
+    /// The keys whose values in effect differ, in the order of the reference. A profile's name is
+    /// none of them, what it sets is.
+    ///
+    /// ```
+    /// use ng_stack::config::Loader;
+    ///
+    /// let plain = Loader::new().load()?;
+    /// let other = Loader::new().text("ng.toml", "[tracing]\nrate = 0.5\n[log]\nlevel = \"info\"").load()?;
+    /// let found = plain.diff(&other);
+    /// assert_eq!(found.len(), 1);
+    /// assert_eq!((found[0].key.as_str(), found[0].live), ("tracing.rate", true));
+    /// # Ok::<(), ng_stack::config::ConfigErrors>(())
+    /// ```
+    #[must_use]
+    pub fn diff(&self, other: &Self) -> Vec<Difference> {
+        let differing = Field::all().filter(|field| field.path() != "profile");
+        differing
+            .filter(|field| (field.get)(&self.config) != (field.get)(&other.config))
+            .map(|field| {
+                let key = field.path();
+                let from = |loaded: &Self| loaded.origins.get(&key).cloned().unwrap_or(Origin::Default);
+                Difference {
+                    before: (field.get)(&self.config).to_string(),
+                    before_from: from(self),
+                    after: (field.get)(&other.config).to_string(),
+                    after_from: from(other),
+                    live: field.live,
+                    key,
+                }
+            })
+            .collect()
+    }
+}
