@@ -65,6 +65,17 @@ pub enum AppendError {
         /// How many buffers there are.
         buffers: usize,
     },
+    /// The log's files have come to their limit, and the policy says to refuse, or to wait no
+    /// longer. What was accepted before becomes durable all the same.
+    #[error(
+        "the log's segments take {used_bytes} bytes and may take {limit_bytes}: make a checkpoint, so that old ones can go, or raise wal.max_log_mib"
+    )]
+    NoRoom {
+        /// What the files of segments take, in bytes.
+        used_bytes: u64,
+        /// What they may take, in bytes.
+        limit_bytes: u64,
+    },
     /// A write or a sync failed; nothing is accepted any more.
     #[error(transparent)]
     Poisoned(#[from] Box<Poison>),

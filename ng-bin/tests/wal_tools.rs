@@ -295,3 +295,76 @@ fn the_bench_measures_and_leaves_nothing_behind() {
     assert!(document["device_bytes"].as_u64().unwrap() >= 20_000 * 64);
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
 }
+
+/// A log of tokens only, `made` of them, the first ten deleted.
+fn a_log_of_tokens(made: u32) -> (tempfile::TempDir, PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("log");
+    let log = Log::open(options(&path)).unwrap();
+    let mut lane = log.open_lane().unwrap();
+    for id in 0..made {
+        lane.append(TOKEN_FIRST, TokenSpec::new().at(id, 5).as_bytes()).unwrap();
+    }
+    log.flush(PATIENCE).unwrap();
+    for id in 0..10 {
+        let deleted = ng_core::records::encode_deleted(ng_core::TokenId::from_raw(id), 2);
+        lane.append(ng_core::records::TOKEN_DELETED, &deleted).unwrap();
+    }
+    drop(lane);
+    log.close(PATIENCE).unwrap();
+    drop(log);
+    (dir, path)
+}
+
+#[test]
+fn checkpoint_makes_a_log_short_and_everything_understands_it() {
+    let (dir, path) = a_log_of_tokens(3_000);
+    let before = json(dir.path(), 0, &["ls", "log", "--json"]).as_array().unwrap().len();
+    let made = json(dir.path(), 0, &["checkpoint", "log", "--json"]);
+    assert_eq!((made["lsn"].as_u64(), made["tokens"].as_u64()), (Some(3_010), Some(2_990)));
+    assert_eq!(made["records"], 3_000, "deletions are kept, so that slots go on counting");
+    assert!(made["removed"].as_u64().unwrap() >= 4, "{made}");
+    let listed = json(dir.path(), 0, &["ls", "log", "--json"]);
+    let listed = listed.as_array().unwrap();
+    assert!(listed.len() < before);
+    assert_eq!(listed.last().unwrap()["checkpoint"], 3_010);
+    assert!(expect(dir.path(), 0, &["ls", "log"]).contains("checkpoint"));
+    for word in ["verify", "stat", "recover"] {
+        let judged = json(dir.path(), 0, &[word, "log", "--json"]);
+        assert_eq!(
+            (&judged["verdict"], &judged["checkpoint"]["lsn"]),
+            (&"sound".into(), &3_010.into()),
+            "{word}"
+        );
+    }
+    let recovered = Command::new(env!("CARGO_BIN_EXE_ng"))
+        .args(["recover", "--wal", "log", "--json", "-"])
+        .current_dir(dir.path())
+        .env_clear()
+        .output()
+        .unwrap();
+    let found: serde_json::Value = serde_json::from_slice(&recovered.stdout).unwrap();
+    assert_eq!((&found["tokens"], &found["records"]), (&2_990.into(), &0.into()), "{found}");
+    // Again is once more, and no harm.
+    json(dir.path(), 0, &["checkpoint", "log", "--json"]);
+    // Damaged: named, and refused by everyone.
+    let file = PathBuf::from(made["checkpoint"].as_str().unwrap());
+    edit(&dir.path().join(&file), |bytes| bytes[6_000] ^= 1);
+    let judged = json(dir.path(), 1, &["verify", "log", "--json"]);
+    assert_eq!(judged["verdict"], "damaged");
+    assert!(judged["bad_checkpoints"][0].as_str().unwrap().contains(".ckpt"), "{judged}");
+    expect(dir.path(), 1, &["recover", "log"]);
+    expect(dir.path(), 1, &["checkpoint", "log"]);
+    assert!(Path::new(&path).exists());
+}
+
+#[test]
+fn checkpoint_refuses_a_log_that_holds_more_than_tokens_and_changes_nothing() {
+    let (dir, path) = a_log();
+    let before: Vec<_> = std::fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let output = ng(dir.path(), &["checkpoint", "log"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("kind 0x0100"), "{}", text(&output.stderr));
+    let after: Vec<_> = std::fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(before, after);
+}

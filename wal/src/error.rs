@@ -129,6 +129,19 @@ pub enum RecoverError {
         /// The segment that the reader had come to.
         number: u32,
     },
+    /// A checkpoint is damaged, and nothing else holds what it covered.
+    #[error("the checkpoint {} is damaged at offset {}: {}; the segments that it covers are gone: restore the file from a copy, or salvage the records behind it", .0.path.display(), .0.offset, .0.fault)]
+    BadCheckpoint(crate::recover::BadCheckpoint),
+    /// Records between the checkpoint and the first segment are gone.
+    #[error("records {lsn}..{first_lsn} are missing: {} covers what is before them, and the first segment begins behind them; restore the segments from a copy, or salvage what can be read", path.display())]
+    Uncovered {
+        /// The checkpoint.
+        path: PathBuf,
+        /// It covers records below this number.
+        lsn: u64,
+        /// The number of the first record that is there.
+        first_lsn: u64,
+    },
     /// A segment's header is not whole.
     #[error("the header of {} is damaged; restore the file from a copy, or salvage what can be read", path.display())]
     DamagedHeader {

@@ -7,11 +7,12 @@ use crate::buffer::{Buffer, Window};
 use crate::handover::Epochs;
 use crate::lag::Lags;
 use crate::lane::LaneShared;
-use crate::options::{LogOptions, Mode, OnFull};
+use crate::options::{AtLimit, LogOptions, Mode, OnFull};
+use crate::space::Full;
 use crate::sync::lock;
-use ng_core::wal::{AppendError, Poison, Ticket, WaitError, WalStats};
+use ng_core::wal::{AppendError, Poison, RecordKind, Ticket, WaitError, WalStats};
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
@@ -41,6 +42,8 @@ pub(crate) struct Exchange {
     /// Someone waits for this epoch: it is to end at once.
     pub(crate) wanted_epoch: u64,
     pub(crate) closing: bool,
+    /// The limit on the log's files, if it is reached, and the number of that news.
+    full_space: (u64, Option<Full>),
     writer: WriterRests,
     poison: Option<Box<Poison>>,
 }
@@ -120,6 +123,8 @@ pub(crate) struct Hub {
     durable_epoch: AtomicU64,
     durable_lsn: AtomicU64,
     opened_lsn: u64,
+    /// A kind of records that are not the store's; 0 if there are none.
+    foreign: AtomicU32,
 }
 
 pub(crate) fn add(counter: &AtomicU64, count: u64) {
@@ -148,6 +153,7 @@ impl Hub {
             durable_epoch: AtomicU64::new(epoch),
             durable_lsn: AtomicU64::new(lsn),
             opened_lsn: lsn,
+            foreign: AtomicU32::new(0),
             options,
         }
     }
@@ -226,23 +232,35 @@ impl Hub {
             if let Some(refusal) = Self::refusal(&exchange) {
                 break Err(refusal);
             }
-            if let Some(buffer) = exchange.free.pop() {
+            let full = exchange.full_space.1;
+            if full.is_none()
+                && let Some(buffer) = exchange.free.pop()
+            {
                 break Ok(buffer);
             }
-            exchange.starving = true;
-            if std::mem::take(&mut exchange.writer) != WriterRests::No {
-                self.wake();
+            if full.is_none() {
+                exchange.starving = true;
+                if std::mem::take(&mut exchange.writer) != WriterRests::No {
+                    self.wake();
+                }
             }
             let since = *since.get_or_insert_with(Instant::now);
             let buffers = self.options.buffers;
+            let refused = || match full {
+                Some(Full { used, limit }) => AppendError::NoRoom { used_bytes: used, limit_bytes: limit },
+                None => AppendError::Full { buffers },
+            };
+            if full.is_some() && self.options.at_limit == AtLimit::Fail {
+                break Err(refused());
+            }
             exchange = match self.options.on_full {
-                OnFull::Fail => break Err(AppendError::Full { buffers }),
+                OnFull::Fail => break Err(refused()),
                 OnFull::Drop => break Err(AppendError::Dropped { buffers }),
                 OnFull::Block => self.for_lanes.wait(exchange).unwrap_or_else(PoisonError::into_inner),
                 OnFull::BlockFor(patience) => {
                     let Some(rest) = patience.checked_sub(since.elapsed()).filter(|rest| !rest.is_zero())
                     else {
-                        break Err(AppendError::Full { buffers });
+                        break Err(refused());
                     };
                     let waited = self.for_lanes.wait_timeout(exchange, rest);
                     waited.unwrap_or_else(PoisonError::into_inner).0
@@ -255,6 +273,41 @@ impl Hub {
             add(&self.counters.stalled_ns, nanoseconds(since.elapsed()));
         }
         outcome
+    }
+
+    /// Whether the limit on the log's files holds lanes back. `change` numbers the news.
+    pub(crate) fn set_space(&self, change: u64, full: Option<Full>) {
+        let mut exchange = lock(&self.exchange);
+        if change > exchange.full_space.0 {
+            exchange.full_space = (change, full);
+            drop(exchange);
+            if full.is_none() {
+                self.for_lanes.notify_all();
+            }
+        }
+    }
+
+    /// Whether a lane may go on with the block that it has.
+    pub(crate) fn has_space(&self) -> bool {
+        lock(&self.exchange).full_space.1.is_none()
+    }
+
+    /// How far the log is durable.
+    pub(crate) fn mark(&self) -> Mark {
+        lock(&self.progress).mark
+    }
+
+    /// A record of this kind is in the log.
+    pub(crate) fn note_kind(&self, kind: RecordKind) {
+        if kind.0 > ng_core::records::TOKEN_DELETED.0 {
+            self.foreign.store(u32::from(kind.0), Ordering::Relaxed);
+        }
+    }
+
+    /// A kind in the log that is not the store's, if there is one.
+    pub(crate) fn foreign(&self) -> Option<RecordKind> {
+        let kind = self.foreign.load(Ordering::Relaxed);
+        (kind > 0).then_some(RecordKind(kind as u16))
     }
 
     /// A buffer goes back to the pool; one that isn't the pool's is freed.

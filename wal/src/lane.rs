@@ -161,6 +161,9 @@ impl LogLane {
         }
         self.shared.last_run.store(self.offset as u32, Ordering::Relaxed);
         self.shared.records_before.store(self.records_before, Ordering::Relaxed);
+        if kind != self.run_kind {
+            self.hub.note_kind(kind);
+        }
         self.run_kind = kind;
         self.run_len = record.len();
         self.run_start = self.offset + RUN_HEADER_BYTES;
@@ -197,8 +200,13 @@ impl LogLane {
         self.forget_block();
         // Here the slot is empty and the lane neither busy nor locked: it may wait.
         let buffer = match kept {
-            Some(buffer) => buffer,
-            None => hub.obtain()?,
+            Some(buffer) if hub.has_space() => buffer,
+            kept => {
+                if let Some(buffer) = kept {
+                    hub.give_back(buffer);
+                }
+                hub.obtain()?
+            }
         };
         let window = buffer.window();
         let armed = shared.handover.change(|slot| {

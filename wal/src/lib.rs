@@ -12,6 +12,7 @@
 //! | how blocks reach the device | `backend`, chosen by [`BackendKind`] |
 //! | the bytes | `format`, drawn in `docs/wal-format.md` |
 //! | reading them back | [`recover`] |
+//! | what lets old segments go | [`checkpoint`], `space` |
 //! | the disk, and its stand-in | `storage` |
 
 // Helpers of tests count as production code to clippy where `cfg(test)` is not all that gates them.
@@ -21,6 +22,7 @@
 
 mod backend;
 mod buffer;
+pub mod checkpoint;
 mod durable;
 mod error;
 mod format;
@@ -32,6 +34,7 @@ mod log;
 mod options;
 pub mod recover;
 mod segments;
+mod space;
 mod storage;
 mod sync;
 #[cfg(all(test, not(loom)))]
@@ -46,4 +49,5 @@ pub use format::{ALIGNMENT, BlockFault, FORMAT_VERSION};
 pub use lag::LagReport;
 pub use lane::LogLane;
 pub use log::{DROP_PATIENCE, Log};
-pub use options::{BackendKind, LogOptions, Mode, OnFull, OptionError};
+pub use options::{AtLimit, BackendKind, LogOptions, Mode, OnFull, OptionError};
+pub use space::SpaceReport;

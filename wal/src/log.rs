@@ -1,6 +1,8 @@
 //! The log as a whole: opened, shared by its lanes, closed.
 
 use crate::backend::choose::{self, Chosen, Prepared};
+use crate::checkpoint::draft::Stand;
+use crate::checkpoint::{Checkpoint, CheckpointError, Checkpointing};
 use crate::durable::WhenDurable;
 use crate::error::{IoError, LogError};
 use crate::hub::Hub;
@@ -9,9 +11,11 @@ use crate::lane::LogLane;
 use crate::options::LogOptions;
 use crate::recover::{self, Recovered};
 use crate::segments::Supply;
+use crate::space::SpaceReport;
 use crate::sync::lock;
 use crate::writer::Writer;
-use ng_core::wal::{AppendError, Ticket, WaitError, WalLane, WalSink, WalStats};
+use ng_core::TokenStore;
+use ng_core::wal::{AppendError, RecordKind, Ticket, WaitError, WalLane, WalSink, WalStats};
 use std::fs::{File, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::path::Path;
@@ -32,6 +36,8 @@ pub struct Log {
     threads: Mutex<Vec<JoinHandle<()>>>,
     recovered: Recovered,
     backend: Chosen,
+    /// One checkpoint at a time.
+    checkpointing: Mutex<()>,
     // Held for as long as the log is.
     _lock: Option<File>,
 }
@@ -61,8 +67,7 @@ impl Log {
         let dir = options.dir.clone();
         let recovered = recover::find_end(&dir, &*storage)?;
         let end = recovered.end;
-        let supply = Supply::new(storage, &options, &recovered.spares, recovered.next_number)
-            .map_err(IoError::at("open", &dir, 0))?;
+        let supply = Supply::new(storage, &options, &recovered).map_err(IoError::at("open", &dir, 0))?;
         let supply = Arc::new(supply);
         supply.prime().map_err(|poison| IoError {
             operation: poison.operation,
@@ -71,6 +76,7 @@ impl Log {
             source: io::Error::other(poison.cause),
         })?;
         let hub = Arc::new(Hub::new(options, end.epoch, end.next_lsn));
+        supply.tell(&hub);
         let spawning = |error| LogError::from(IoError::at("start of the threads", &dir, 0)(error));
         let backend = start(&hub, &mut chosen).map_err(choose::not_started(&dir))?;
         let maker = Builder::new().name("ng-wal-prealloc".to_owned()).spawn({
@@ -90,7 +96,15 @@ impl Log {
             }
         };
         let threads = Mutex::new(vec![writer, maker]);
-        Ok(Self { hub, supply, threads, recovered, backend: chosen, _lock: lock })
+        Ok(Self {
+            hub,
+            supply,
+            threads,
+            recovered,
+            backend: chosen,
+            checkpointing: Mutex::default(),
+            _lock: lock,
+        })
     }
 
     /// A new lane, for one thread.
@@ -180,6 +194,62 @@ impl Log {
     /// Whether a lane waits for a buffer.
     pub(crate) fn is_starving(&self) -> bool {
         self.hub.with_exchange(|exchange| exchange.starving)
+    }
+}
+
+/// Checkpoints.
+impl Log {
+    /// Makes a checkpoint of a store whose every change is in this log as token records, and lets go
+    /// of the segments that it covers. Lanes go on meanwhile. `timeout` is for each wait: for the
+    /// disk, and for lanes in the middle of an operation.
+    ///
+    /// A store some of whose changes are not in the log (each N-th logged, records dropped) is
+    /// written as it is.
+    ///
+    /// # Errors
+    /// See [`CheckpointError`]. The log goes on as if nothing had been tried.
+    pub fn checkpoint(&self, store: &TokenStore, timeout: Duration) -> Result<Checkpoint, CheckpointError> {
+        if let Some(kind) = self.hub.foreign() {
+            return Err(CheckpointError::Foreign { kind });
+        }
+        let mut draft = self.begin_checkpoint(timeout)?;
+        draft.wait_for_lanes(store, timeout)?;
+        draft.tokens(store)?;
+        if let Some(kind) = self.hub.foreign() {
+            return Err(CheckpointError::Foreign { kind });
+        }
+        draft.commit(timeout)
+    }
+
+    /// Begins a checkpoint of whatever the log's records are about: see [`Checkpointing`]. Waits for
+    /// one that is under way.
+    ///
+    /// # Errors
+    /// See [`CheckpointError`].
+    pub fn begin_checkpoint(&self, timeout: Duration) -> Result<Checkpointing<'_>, CheckpointError> {
+        let turn = lock(&self.checkpointing);
+        self.flush(timeout)?;
+        let mark = self.hub.mark();
+        let stand = Stand { log_id: self.recovered.end.log_id, lsn: mark.lsn, epoch: mark.epoch };
+        Checkpointing::begin(&self.hub, &self.supply, turn, stand)
+    }
+
+    /// Waits until a checkpoint is due by [`LogOptions::checkpoint_bytes`] or
+    /// [`crate::AtLimit::Checkpoint`], at most `timeout`; whether one is.
+    pub fn wait_checkpoint_due(&self, timeout: Duration) -> bool {
+        self.supply.wait_due(timeout)
+    }
+
+    /// What the log's files take.
+    #[must_use]
+    pub fn space(&self) -> SpaceReport {
+        self.supply.space()
+    }
+
+    /// Says that the log holds records of a kind that is no token's, as a replay found: then
+    /// [`Self::checkpoint`] refuses.
+    pub fn note_foreign(&self, kind: RecordKind) {
+        self.hub.note_kind(kind);
     }
 }
 

@@ -33,6 +33,20 @@ pub enum OnFull {
     Fail,
 }
 
+/// What a lane does when the log's files have come to [`LogOptions::max_log_bytes`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum AtLimit {
+    /// As [`Self::Wait`]; and a checkpoint is due at half of the limit already, see
+    /// [`crate::Log::wait_checkpoint_due`].
+    #[default]
+    Checkpoint,
+    /// Waits until a checkpoint has made room; under [`OnFull::BlockFor`] at most so long, under
+    /// [`OnFull::Drop`] and [`OnFull::Fail`] not at all.
+    Wait,
+    /// Refuses at once.
+    Fail,
+}
+
 /// How blocks reach the device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum BackendKind {
@@ -95,6 +109,16 @@ pub struct LogOptions {
     pub prewrite_bytes_s: u64,
     /// What a lane does when all buffers are full. Default: [`OnFull::Block`].
     pub on_full: OnFull,
+    /// So much may the files of segments take, spares and recycled ones included, in bytes; 0 for
+    /// no limit, the default. Checkpoints come on top: one, and while the next is written two.
+    pub max_log_bytes: u64,
+    /// What a lane does at that limit. Default: [`AtLimit::Checkpoint`].
+    pub at_limit: AtLimit,
+    /// A checkpoint is due whenever segments of so many bytes were begun; 0 for never, the default.
+    pub checkpoint_bytes: u64,
+    /// How many segments that a checkpoint has made superfluous are kept to be used again, without
+    /// being written with zeros first: 0 to 1,024, default 4. The others are removed.
+    pub recycled_segments: usize,
 }
 
 /// An option that can't be, and what to write instead.
@@ -124,7 +148,34 @@ impl LogOptions {
             spare_segments: 1,
             prewrite_bytes_s: 256 << 20,
             on_full: OnFull::Block,
+            max_log_bytes: 0,
+            at_limit: AtLimit::Checkpoint,
+            checkpoint_bytes: 0,
+            recycled_segments: 4,
         }
+    }
+
+    /// Room in segments for whatever is in memory when the limit is reached, in bytes.
+    #[must_use]
+    pub fn reserve_bytes(&self) -> u64 {
+        // An epoch may end with a page of the log's own for each block.
+        let waiting = (self.buffers as u64 + 2) * (self.block_bytes + 2 * ALIGNMENT) as u64;
+        // What does not fit at a segment's end stays empty.
+        let room = self.segment_bytes.saturating_sub((ALIGNMENT + self.block_bytes) as u64);
+        waiting.div_ceil(room.max(ALIGNMENT as u64)) * self.segment_bytes
+    }
+
+    /// What is lent while a checkpoint begins: room for what lanes append then, and for what is in
+    /// memory when that ends.
+    pub(crate) fn loan_bytes(&self) -> u64 {
+        self.reserve_bytes() + 2 * self.segment_bytes
+    }
+
+    /// The smallest limit that leaves room to work, in bytes: what is in memory, what is lent while a
+    /// checkpoint begins, and two segments more.
+    #[must_use]
+    pub fn smallest_max_log_bytes(&self) -> u64 {
+        self.reserve_bytes() + self.loan_bytes() + 2 * self.segment_bytes
     }
 
     /// The largest payload that fits in one record, in bytes.
@@ -163,6 +214,14 @@ impl LogOptions {
         if !(1..=64).contains(&self.spare_segments) {
             return fault("spare_segments", self.spare_segments.to_string(), "1 to 64");
         }
+        if self.recycled_segments > 1024 {
+            return fault("recycled_segments", self.recycled_segments.to_string(), "0 to 1024");
+        }
+        let smallest = self.smallest_max_log_bytes();
+        if self.max_log_bytes > 0 && self.max_log_bytes < smallest {
+            let expected = format!("0 for no limit, or at least {smallest}: smaller segments need less");
+            return fault("max_log_bytes", self.max_log_bytes.to_string(), &expected);
+        }
         Ok(())
     }
 }
@@ -183,6 +242,8 @@ mod tests {
             ("buffers", LogOptions { buffers: 1, ..good.clone() }),
             ("segment_bytes", LogOptions { segment_bytes: 1 << 20, ..good.clone() }),
             ("spare_segments", LogOptions { spare_segments: 0, ..good.clone() }),
+            ("recycled_segments", LogOptions { recycled_segments: 1025, ..good.clone() }),
+            ("max_log_bytes", LogOptions { max_log_bytes: 64 << 20, ..good.clone() }),
         ];
         for (option, options) in faults {
             let fault = options.validate().unwrap_err();

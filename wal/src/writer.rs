@@ -37,7 +37,7 @@ pub(crate) fn random() -> u64 {
     RandomState::new().hash_one(SystemTime::now())
 }
 
-fn unix_ns() -> u64 {
+pub(crate) fn unix_ns() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, crate::hub::nanoseconds)
 }
 
@@ -243,7 +243,8 @@ impl Writer {
         {
             return Ok((salt, used));
         }
-        let file = self.supply.take()?;
+        let file = self.supply.take(self.end.next_lsn)?;
+        self.supply.tell(&self.hub);
         let number = file.number;
         let salt = random();
         let mut header = SegmentHeader::blank();

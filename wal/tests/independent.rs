@@ -8,21 +8,30 @@
 )]
 #![cfg(not(loom))]
 
+use ng_core::records::{TOKEN_AGAIN, TOKEN_DELETED, TOKEN_FIRST, encode_again, encode_deleted};
+use ng_core::store::StoreWriter;
 use ng_core::wal::{RecordKind, WalLane, WalSink};
-use ng_wal::recover::{Reader, Salvage, Verdict, salvage, verify};
-use ng_wal::{Log, LogOptions};
+use ng_core::{TokenSpec, TokenStore};
+use ng_wal::recover::{Reader, Salvage, Verdict, replay, salvage, verify};
+use ng_wal::{Log, LogLane, LogOptions};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
+use zerocopy::IntoBytes;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What the other reader says: its records, one a line, its verdict, and its exit code. `None`
 /// where there is no Python.
 fn other_reader(dir: &Path) -> Option<(String, String, i32)> {
+    other_reader_told(dir, &[])
+}
+
+fn other_reader_told(dir: &Path, words: &[&str]) -> Option<(String, String, i32)> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/wal_reader.py");
-    let output = match Command::new("python3").arg(script).arg(dir).output() {
+    let output = match Command::new("python3").arg(script).arg(dir).args(words).output() {
         Ok(output) => output,
         Err(error) => {
             println!("skipped: python3 can't be run: {error}");
@@ -94,6 +103,78 @@ fn log(dir: &Path, epochs: u8) {
     }
     drop(lanes);
     log.close(PATIENCE).unwrap();
+}
+
+/// What a replay hands out, by our own reader.
+fn own_replay(dir: &Path) -> String {
+    let (mut lines, mut base) = (String::new(), 0);
+    let replayed = replay(dir, |run| {
+        for record in run.records() {
+            let hex = record.payload.iter().fold(String::new(), |mut hex, byte| {
+                write!(hex, "{byte:02x}").unwrap();
+                hex
+            });
+            writeln!(lines, "{} {hex}", record.kind.0).unwrap();
+            base += 1;
+        }
+    })
+    .unwrap();
+    assert!(replayed.checkpoint.is_some_and(|one| one.records > 0 && one.records < base));
+    lines
+}
+
+#[test]
+fn a_reader_written_from_the_page_alone_replays_a_checkpoint_and_what_is_behind_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let options = LogOptions { block_bytes: 8192, segment_bytes: 40 << 10, ..LogOptions::new(dir) };
+    let log = Log::open(options).unwrap();
+    let store = Arc::new(TokenStore::new());
+    let mut writer = store.writer(2).unwrap();
+    let mut lane = log.open_lane().unwrap();
+    let make = |writer: &mut StoreWriter, lane: &mut LogLane, weight: f32| {
+        let run = writer.reserve(1).unwrap();
+        let token = TokenSpec::new().with_weight(weight).at(run.first(), 9);
+        if run.generation() == 1 {
+            lane.append(TOKEN_FIRST, token.as_bytes()).unwrap();
+        } else {
+            lane.append(TOKEN_AGAIN, &encode_again(&token, run.generation())).unwrap();
+        }
+        run.publish(1, |_| token);
+        token.id()
+    };
+    let ids: Vec<_> = (0..900_u16).map(|i| make(&mut writer, &mut lane, f32::from(i))).collect();
+    for id in &ids[..200] {
+        let live = writer.look(*id).unwrap();
+        lane.append(TOKEN_DELETED, &encode_deleted(*id, live.generation_after())).unwrap();
+        assert!(writer.remove(live));
+    }
+    for _ in 0..50 {
+        make(&mut writer, &mut lane, 1.5);
+    }
+    let made = log.checkpoint(&store, PATIENCE).unwrap();
+    for _ in 0..30 {
+        make(&mut writer, &mut lane, 2.5);
+    }
+    drop((lane, writer));
+    log.close(PATIENCE).unwrap();
+    drop(log);
+    let Some((records, last, code)) = other_reader_told(dir, &["--replay"]) else { return };
+    assert_eq!(code, 0, "{last}");
+    let found = records.lines().fold(String::new(), |mut lines, line| {
+        let part = |name: &str| {
+            let rest = line.split_once(&format!("\"{name}\": ")).unwrap().1;
+            rest.trim_end_matches('}').split(',').next().unwrap().trim_matches('"').to_owned()
+        };
+        writeln!(lines, "{} {}", part("kind"), part("payload")).unwrap();
+        lines
+    });
+    assert_eq!(found, own_replay(dir));
+    assert_eq!(found.lines().count() as u64, made.records + 30);
+    // Each sees the damage of the other's file.
+    edit(made.path, |bytes| bytes[9_000] ^= 1);
+    assert_eq!(other_reader_told(dir, &["--replay"]).unwrap().2, 1);
+    assert!(replay(dir, |_| ()).is_err());
 }
 
 fn edit(path: PathBuf, change: impl FnOnce(&mut Vec<u8>)) {

@@ -2,7 +2,8 @@
 """Reads a log of format version 1 and prints its records, one JSON object a line.
 
 Written from docs/wal-format.md alone, with nothing but the standard library, and its own CRC-32C.
-The last line is an object with the state of the log: "sound", "torn" or "damaged".
+With --replay the records of the youngest whole checkpoint come first, each with "base": true, then
+the log's from the checkpoint's number on. The last line is an object with the state of the log: "sound", "torn" or "damaged".
 Exit codes: 0 sound, 1 damaged or no log, 2 torn tail.
 """
 
@@ -45,9 +46,9 @@ class Bad(Exception):
 
 
 class Segment:
-    """A segment file, with its header if it has one."""
+    """A segment file, or a checkpoint, with its header if it has one."""
 
-    def __init__(self, path, number):
+    def __init__(self, path, number, magic_wanted=b"NGWALSEG"):
         self.path, self.number, self.header = path, number, False
         with open(path, "rb") as file:
             self.data = file.read()
@@ -60,7 +61,7 @@ class Segment:
             self.first_epoch, self.durable_lsn, self.previous_number, self.previous_blocks,
             self.previous_crc, _reserved, self.created,
         ) = SEGMENT.unpack_from(head)
-        if magic != b"NGWALSEG":
+        if magic != magic_wanted:
             raise Bad(f"{path}: no segment")
         if version != 1:
             raise Bad(f"{path}: version {version}")
@@ -139,7 +140,52 @@ def history_of(segments, numbers):
     return chain[::-1], outside + list(left.values())
 
 
-def read(directory):
+def checkpoint(path, lsn, log_id):
+    """The records of a checkpoint and its durable mark; None if it is not whole."""
+    try:
+        file = Segment(path, 1, b"NGWALCKP")
+    except Bad:
+        return None
+    if not file.header or file.durable_lsn != lsn or file.first_lsn != 0:
+        return None
+    if log_id is not None and file.log_id != log_id:
+        raise Bad(f"{path}: of another log")
+    records, offset, index, crc, closed = [], PAGE, 0, file.crc, False
+    while offset < len(file.data):
+        block = None if closed else Block.at(file, offset)
+        runs = block.runs() if block else None
+        if runs is None or (block.salt, block.segment, block.index, block.first_lsn, block.previous_crc) != (
+                file.salt, 1, index, len(records), crc):
+            return None
+        for kind, record_len, count, data in runs:
+            for i in range(count):
+                payload = data[i * record_len:(i + 1) * record_len]
+                records.append({"base": True, "kind": kind, "payload": payload.hex()})
+        offset, index, crc = offset + block.length, index + 1, block.crc
+        closed = block.flags == END_OF_EPOCH | CLOSED and block.length == PAGE
+        durable = block.durable_lsn
+    return (records, durable) if closed else None
+
+
+def base_of(directory):
+    """Number, records and durable mark of the youngest whole checkpoint; number 0 without one."""
+    names = os.listdir(directory)
+    numbers = sorted(int(n[:10]) for n in names if re.fullmatch(r"[0-9]{10}\.wal", n) and int(n[:10]) > 0)
+    segments = {n: Segment(os.path.join(directory, f"{n:010}.wal"), n) for n in numbers}
+    chain, _outside = history_of(segments, numbers)
+    log_id = chain[0].log_id if chain else None
+    first_lsn = chain[0].first_lsn if chain else 0
+    lsns = sorted((int(n[:20]) for n in names if re.fullmatch(r"[0-9]{20}\.ckpt", n)), reverse=True)
+    for lsn in lsns:
+        found = checkpoint(os.path.join(directory, f"{lsn:020}.ckpt"), lsn, log_id)
+        if found and first_lsn <= lsn:
+            return lsn, found[0], found[1]
+    if lsns and first_lsn > 0:
+        raise Bad("no checkpoint is whole, and the log begins behind them")
+    return 0, [], 0
+
+
+def read(directory, start=0):
     names = os.listdir(directory)
     if "SALVAGE" in names:
         raise Bad("a salvage was interrupted")
@@ -168,7 +214,7 @@ def read(directory):
         fits = block and (block.salt, block.segment, block.index, block.first_lsn, block.previous_crc) == (
             segment.salt, segment.number, index, lsn, crc)
         if not fits or runs is None:
-            clean = not any(segment.data[offset:offset + PAGE])
+            clean = closed or not any(segment.data[offset:offset + PAGE])
             break
         for kind, record_len, count, data in runs:
             for i in range(count):
@@ -181,7 +227,8 @@ def read(directory):
         clean = bool(block.flags & END_OF_EPOCH)
         if clean:
             for record in held:
-                print(json.dumps(record))
+                if record["lsn"] >= start:
+                    print(json.dumps(record))
             held, whole_to = [], lsn
     durable, blocks = evidence(segments, chain, outside, at, offset, closed)
     if durable > whole_to:
@@ -217,7 +264,14 @@ def evidence(segments, chain, outside, at, offset, closed):
 def main():
     assert crc32c(b"123456789") == 0xE3069283
     try:
-        state, next_lsn = read(sys.argv[1])
+        start, durable = 0, 0
+        if "--replay" in sys.argv:
+            start, records, durable = base_of(sys.argv[1])
+            for record in records:
+                print(json.dumps(record))
+        state, next_lsn = read(sys.argv[1], start)
+        if next_lsn < durable:
+            state = "damaged"
     except Bad as error:
         print(json.dumps({"state": "damaged", "why": str(error)}))
         return 1

@@ -43,17 +43,22 @@ where
         self.layers.admission.may_delete()?;
         let live = self.writer.look(id).ok_or(DeleteError::NotFound(id))?;
         let generation = live.generation_after();
+        // From before the record to after the removal, so that a checkpoint knows of both or none.
+        self.writer.begin_removal();
         if !self.layers.wal.is_off() {
             let logged = self.journal.deleted(&mut self.layers.wal, id, generation);
             self.count_logged();
             if let Err(why) = logged {
+                self.writer.end_removal();
                 self.count(|ids| ids.refused_log, 1);
                 return Err(why.into());
             }
         }
         // Someone else may have deleted it since. Then the record above repeats theirs: it has
         // the same generation, and recovery applies it once.
-        if !self.writer.remove(live) {
+        let removed = self.writer.remove(live);
+        self.writer.end_removal();
+        if !removed {
             return Err(DeleteError::NotFound(id));
         }
         self.layers.admission.release_in(id.domain(), 1);
@@ -97,6 +102,7 @@ where
             }
         }
         let mut logged = found;
+        self.writer.begin_removal();
         if !self.layers.wal.is_off()
             && let Err((taken, why)) = self.journal.deleted_run(&mut self.layers.wal, &payload[..found])
         {
@@ -122,6 +128,7 @@ where
                 self.layers.events.record(event);
             }
         }
+        self.writer.end_removal();
         self.layers.admission.release_in(domain, of_domain);
         self.count(|ids| ids.deleted, deleted);
         report.deleted += usize::try_from(deleted).unwrap_or(GROUP);

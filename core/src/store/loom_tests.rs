@@ -90,3 +90,37 @@ fn loom_two_that_claim_one_freed_slot_agree_who_has_it() {
         assert_eq!(store.len(), 1 + u64::from(taken));
     });
 }
+
+/// What a checkpoint relies on: who knows that a record is in the log finds its effect in the
+/// store, once every writer was seen between two operations.
+#[test]
+fn loom_what_was_logged_before_quiesce_is_seen_after_it() {
+    model(|| {
+        let store = Arc::new(TokenStore::with_domain_slots(1));
+        let mut writer = store.writer(0).unwrap();
+        writer.reserve(1).unwrap().publish(1, |_| token(0, 1));
+        let id = TokenId::from_slot(0, 0);
+        // How many records the log has: 1 the removal, 2 the slot's next life.
+        let log = Arc::new(AtomicU64::new(0));
+        let logging = Arc::clone(&log);
+        let lane = loom::thread::spawn(move || {
+            let live = writer.look(id).unwrap();
+            writer.begin_removal();
+            logging.store(1, Ordering::Release);
+            assert!(writer.remove(live));
+            writer.end_removal();
+            let run = writer.reserve(1).unwrap();
+            logging.store(2, Ordering::Release);
+            run.publish(1, |_| token(0, 2));
+            writer
+        });
+        let logged = log.load(Ordering::Acquire);
+        assert!(store.quiesce(std::time::Duration::from_secs(3600)));
+        let generation = store.snapshot().next().map_or(0, |record| match record {
+            crate::records::TokenRecord::Created { generation, .. }
+            | crate::records::TokenRecord::Deleted { generation, .. } => generation,
+        });
+        assert!(u64::from(generation) > logged, "record {logged} is in the log, generation {generation}");
+        drop(lane.join().unwrap());
+    });
+}

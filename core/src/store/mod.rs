@@ -11,6 +11,7 @@ mod chunk;
 mod ranges;
 mod restore;
 mod slot;
+mod snapshot;
 mod writer;
 
 pub use chunk::NoMemory;

@@ -96,6 +96,8 @@ pub(super) struct Owner {
     pub(super) created: AtomicU64,
     /// Written by the lane alone.
     pub(super) removed: AtomicU64,
+    /// Removals that were begun and have ended. Written by the lane alone.
+    removals: AtomicU64,
 }
 
 impl Owner {
@@ -108,6 +110,7 @@ impl Owner {
             next: AtomicU32::new(0),
             created: AtomicU64::new(0),
             removed: AtomicU64::new(0),
+            removals: AtomicU64::new(0),
         }
     }
 
@@ -124,7 +127,43 @@ impl Owner {
         false
     }
 
-    /// The lane: ends what [`Self::enter`] began.
+    /// The lane: begins something that does not touch its range's untouched slots. Before what the
+    /// log will say of it.
+    #[inline(always)]
+    pub(super) fn begin(&self) {
+        self.busy.store(1, Ordering::Relaxed);
+        fence::light();
+    }
+
+    /// The lane: a removal that was logged is done, or given up.
+    #[inline(always)]
+    pub(super) fn end_removal(&self) {
+        let ended = self.removals.load(Ordering::Relaxed) + 1;
+        self.removals.store(ended, Ordering::Release);
+        self.leave();
+    }
+
+    /// What changes when the lane ends an operation, for [`Self::wait_through`].
+    pub(super) fn progress(&self) -> (u64, u64) {
+        (self.created.load(Ordering::Acquire), self.removals.load(Ordering::Acquire))
+    }
+
+    /// Waits until the lane was seen between two operations, or has ended one since `before`, at
+    /// most until `deadline`; whether it was. To see it idle by luck is not enough: it may always be
+    /// at work when it is looked at, and at last stand still in the middle of an operation.
+    pub(super) fn wait_through(&self, before: (u64, u64), deadline: std::time::Instant) -> bool {
+        let mut spins = 0u32;
+        while self.busy.load(Ordering::Acquire) != 0 && self.progress() == before {
+            spins += 1;
+            if spins.is_multiple_of(1024) && std::time::Instant::now() >= deadline {
+                return false;
+            }
+            pause(spins);
+        }
+        true
+    }
+
+    /// The lane: ends what [`Self::enter`] or [`Self::begin`] began.
     #[inline(always)]
     pub(super) fn leave(&self) {
         self.busy.store(0, Ordering::Release);

@@ -31,7 +31,8 @@ pub struct StoreWriter {
 
 /// Slots that are the writer's until they are published or given back (by dropping this).
 ///
-/// While it exists, whoever wants the rest of the writer's range waits.
+/// While it exists, whoever wants the rest of the writer's range waits, and so does
+/// [`TokenStore::quiesce`].
 #[derive(Debug)]
 #[must_use = "dropping a run gives its slots back"]
 pub struct Run<'w> {
@@ -111,7 +112,7 @@ impl StoreWriter {
         let slot = id.slot();
         self.store.open_for(slot)?;
         let taken = StoreError::Taken { id };
-        let place = self.claim(slot).ok_or(taken)?;
+        let place = self.claim_at_work(slot).ok_or(taken)?;
         Ok(Run { writer: self, place, published: 0 })
     }
 
@@ -120,6 +121,19 @@ impl StoreWriter {
     pub fn look(&self, id: TokenId) -> Option<Live> {
         let head = self.store.slot(id.slot())?.head();
         (head.is_live() && head.entity() == id.entity()).then_some(Live { id, head })
+    }
+
+    /// Says that a removal is about to be logged: until [`Self::end_removal`],
+    /// [`TokenStore::quiesce`] waits for it. Not while a run exists, which says so by itself.
+    #[inline(always)]
+    pub fn begin_removal(&mut self) {
+        self.owner.begin();
+    }
+
+    /// The removal is done, or given up.
+    #[inline(always)]
+    pub fn end_removal(&mut self) {
+        self.owner.end_removal();
     }
 
     /// Removes a token that [`Self::look`] found; `false` if someone else was faster.
@@ -152,7 +166,7 @@ impl StoreWriter {
     fn reserve_slowly(&mut self, n: u32) -> Result<Place, StoreError> {
         loop {
             while let Some(slot) = self.free.pop() {
-                if let Some(place) = self.claim(slot) {
+                if let Some(place) = self.claim_at_work(slot) {
                     return Ok(place);
                 }
             }
@@ -165,6 +179,16 @@ impl StoreWriter {
             }
             Arc::clone(&self.store).refill(self)?;
         }
+    }
+
+    /// Claims a slot, and is at work from before that on; not if it is taken.
+    fn claim_at_work(&self, slot: u32) -> Option<Place> {
+        self.owner.begin();
+        let place = self.claim(slot);
+        if place.is_none() {
+            self.owner.leave();
+        }
+        place
     }
 
     fn claim(&self, slot: u32) -> Option<Place> {
@@ -194,6 +218,8 @@ impl StoreWriter {
 
 impl Drop for StoreWriter {
     fn drop(&mut self) {
+        // A panic may have come between the beginning and the end of a removal.
+        self.owner.leave();
         self.store.retire(&self.owner);
     }
 }
@@ -253,8 +279,8 @@ impl Drop for Run<'_> {
         } else {
             writer.next = first + self.published;
             writer.owner.advance(writer.next);
-            writer.owner.leave();
         }
+        writer.owner.leave();
         writer.created += u64::from(self.published);
         writer.owner.created.store(writer.created, Ordering::Release);
     }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use ng_core::TokenSpec;
 use ng_core::lane::{BatchReport, CreateError};
 
+use super::ending::Ending;
 use super::output::{print, write_json};
 use super::{EX_IOERR, EX_USAGE, Failure, load};
 use crate::ingest::{
@@ -125,6 +126,7 @@ pub(super) fn run(args: &Args) -> Result<u8, Failure> {
     let stack = Stack::builder().config(config).build()?;
     #[cfg(feature = "blackbox")]
     stack.dead().iter().for_each(|died| super::output::say(format_args!("{died}")));
+    let ending = Ending::watch(&stack, PATIENCE).map_err(|error| Failure::io(&error))?;
     let before = stack.wal().stats();
     let lane = stack.lane("ingest")?;
     let acknowledge = args.acknowledge;
@@ -148,6 +150,7 @@ pub(super) fn run(args: &Args) -> Result<u8, Failure> {
         }
     }
     drop(taker);
+    ending.stay_if_asked_to_end();
     let flushed = stack.wal().flush(PATIENCE);
     let elapsed = began.elapsed();
     let stats = stack.wal().stats();
@@ -166,6 +169,7 @@ pub(super) fn run(args: &Args) -> Result<u8, Failure> {
         None => print(|out| summarise(&outcome, out))?,
     }
     flushed.map_err(|error| Failure::io(&error))?;
+    drop(ending);
     stack.shutdown(PATIENCE).map_err(|error| Failure::io(&error))?;
     match stopped {
         None => Ok(0),

@@ -12,6 +12,7 @@ mod blackbox;
 mod cdna;
 mod config;
 mod doctor;
+mod ending;
 mod ingest;
 mod output;
 mod recover;

@@ -76,6 +76,15 @@ fn describe(found: &Found<'_>) -> String {
         "{} tokens from {} records in {} segment(s), {:.1} ms",
         found.tokens, log.records, log.segments, found.ms
     );
+    if log.checkpoint_lsn > 0 {
+        text.push_str(&format!(
+            "\n{} records of a checkpoint stand for those before {}",
+            log.checkpoint_records, log.checkpoint_lsn
+        ));
+    }
+    for bad in &log.bad_checkpoints {
+        text.push_str(&format!("\ncheckpoint {bad}; done without it"));
+    }
     if log.superseded > 0 {
         text.push_str(&format!("\n{} records were overtaken by younger ones", log.superseded));
     }

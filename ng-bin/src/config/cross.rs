@@ -43,6 +43,15 @@ macro_rules! order {
     };
 }
 
+/// The smallest `wal.max_log_mib`, in MiB: twice what is in memory, in whole segments, and four more.
+/// As `LogOptions::smallest_max_log_bytes` of ng-wal says.
+fn smallest_log(config: &StackConfig) -> u64 {
+    let wal = &config.wal;
+    let waiting = (wal.buffers + 2) * (wal.block_kib + 8);
+    let room = (wal.segment_mib * 1024).saturating_sub(4 + wal.block_kib).max(4);
+    (2 * waiting.div_ceil(room) + 4) * wal.segment_mib
+}
+
 pub(super) const RULES: &[Rule] = &[
     Rule {
         keys: ["wal.segment_mib", "wal.block_kib"],
@@ -59,6 +68,19 @@ pub(super) const RULES: &[Rule] = &[
                 (2 * config.wal.block_kib).div_ceil(1024),
                 config.wal.segment_mib * 512
             )
+        },
+    },
+    Rule {
+        keys: ["wal.max_log_mib", "wal.segment_mib"],
+        holds: |config| config.wal.max_log_mib == 0 || config.wal.max_log_mib >= smallest_log(config),
+        message: |config| {
+            format!(
+                "a limit of {} MiB leaves no room to work with segments of {} MiB and {} blocks of {} KiB in memory",
+                config.wal.max_log_mib, config.wal.segment_mib, config.wal.buffers, config.wal.block_kib
+            )
+        },
+        help: |config| {
+            format!("write a `max_log_mib` of {} or more, or smaller segments", smallest_log(config))
         },
     },
     Rule {

@@ -49,7 +49,7 @@ pub use scalar::Scalar;
 pub use schema::render_schema;
 pub use sections::{
     BlackboxConfig, BlackboxKind, CleanupPolicy, ConstitutionConfig, EngineConfig, GuardianConfig,
-    GuardianKind, LogConfig, LogFormat, LogLevel, MetricsConfig, MetricsKind, OnFailure, OnFull,
+    GuardianKind, LogConfig, LogFormat, LogLevel, MetricsConfig, MetricsKind, OnFailure, OnFull, OnMaxLog,
     OtlpProtocol, ServeConfig, SpanExporter, StackConfig, TracingConfig, TracingKind, WalBackend, WalConfig,
     WalKind, WalMode,
 };

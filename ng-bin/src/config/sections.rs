@@ -117,6 +117,17 @@ section! {
         prewrite_mib_s: u64 = 256, whole(0, 1 << 20);
         /// What an append does when every block is full.
         on_full: OnFull = OnFull::Block;
+        /// MiB of log after which a checkpoint of the store is written and the segments that it covers
+        /// are let go; 0 only writes those that `max_log_mib` asks for.
+        checkpoint_mib: u64 = 4096, whole(0, 1 << 30);
+        /// MiB that segment files may take, spares and recycled ones included; 0 sets no limit. A
+        /// checkpoint comes on top with 64 to 68 bytes a token, and two while one replaces another.
+        max_log_mib: u64 = 0, whole(0, 1 << 30);
+        /// What happens when segment files have come to `max_log_mib`.
+        on_max_log: OnMaxLog = OnMaxLog::Checkpoint;
+        /// Segments that are kept to be used again when a checkpoint has let go of them; the others
+        /// are removed.
+        recycled_segments: u64 = 4, whole(0, 1024);
         /// Milliseconds that `on_full = "block_for"` waits.
         on_full_wait_ms: u64 = 100, whole(1, 600_000);
         /// What the engine does when the log fails for good.
@@ -394,6 +405,16 @@ choices! {
         /// Drops the record, counts it, and leaves a gap record.
         Drop = "drop",
         /// Fails at once.
+        Fail = "fail",
+    }
+
+    /// What happens when segment files have come to `max_log_mib`.
+    OnMaxLog {
+        /// A checkpoint is written at half of it already; if that is late, appends wait for it.
+        Checkpoint = "checkpoint",
+        /// Appends wait until a checkpoint has made room, as `on_full` lets them.
+        Block = "block",
+        /// Appends fail at once.
         Fail = "fail",
     }
 

@@ -185,6 +185,8 @@ impl Builder {
         }
         #[cfg(feature = "otlp")]
         let metric_pusher = open_pusher(&config, &metrics)?;
+        #[cfg(feature = "wal")]
+        let checkpointer = super::checkpoint::Checkpointer::start(&wal, &store).map_err(StackError::Clock)?;
         let mut stack = Stack {
             #[cfg(feature = "otlp")]
             metric_pusher,
@@ -200,6 +202,8 @@ impl Builder {
             spans,
             events,
             cleaner: None,
+            #[cfg(feature = "wal")]
+            checkpointer,
             #[cfg(feature = "blackbox")]
             dead,
             #[cfg(feature = "blackbox")]
@@ -324,7 +328,7 @@ pub(super) fn size(n: u64) -> usize {
 
 #[cfg(feature = "wal")]
 fn open_log(config: &StackConfig, store: &TokenStore) -> Result<(WalChoice, Option<Recovered>), StackError> {
-    use crate::config::{OnFull, WalBackend, WalMode};
+    use crate::config::{OnFull, OnMaxLog, WalBackend, WalMode};
     let recovered = super::replay(&config.wal.dir, store)?;
     let mut options = ng_wal::LogOptions::new(&config.wal.dir);
     options.backend = match config.wal.backend {
@@ -351,9 +355,20 @@ fn open_log(config: &StackConfig, store: &TokenStore) -> Result<(WalChoice, Opti
         OnFull::Drop => ng_wal::OnFull::Drop,
         OnFull::Fail => ng_wal::OnFull::Fail,
     };
+    options.checkpoint_bytes = config.wal.checkpoint_mib << 20;
+    options.max_log_bytes = config.wal.max_log_mib << 20;
+    options.at_limit = match config.wal.on_max_log {
+        OnMaxLog::Checkpoint => ng_wal::AtLimit::Checkpoint,
+        OnMaxLog::Block => ng_wal::AtLimit::Wait,
+        OnMaxLog::Fail => ng_wal::AtLimit::Fail,
+    };
+    options.recycled_segments = size(config.wal.recycled_segments);
     let log = ng_wal::Log::open(options).map_err(|error| StackError::layer("wal")(error.into()))?;
     let chosen = log.backend();
     tracing::info!(backend = chosen.kind.label(), why = chosen.why, "the log's way of output");
+    if let Some(kind) = recovered.as_ref().and_then(|found| found.foreign_kind) {
+        log.note_foreign(ng_core::wal::RecordKind(kind));
+    }
     Ok((WalChoice::Built(Arc::new(log)), recovered))
 }
 

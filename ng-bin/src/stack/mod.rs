@@ -6,6 +6,8 @@
 #[cfg(feature = "blackbox")]
 mod blackbox;
 mod build;
+#[cfg(feature = "wal")]
+mod checkpoint;
 pub mod choice;
 mod error;
 mod follow;
@@ -87,6 +89,9 @@ pub struct Stack {
     sampler: SamplerChoice,
     spans: SpanChoice,
     events: EventChoice,
+    // Before the log, which it uses.
+    #[cfg(feature = "wal")]
+    checkpointer: Option<checkpoint::Checkpointer>,
     // Held for the guardian, which knows it weakly.
     cleaner: Option<Arc<Cleaner>>,
     #[cfg(feature = "blackbox")]
@@ -158,6 +163,12 @@ impl Stack {
     #[must_use]
     pub fn wal(&self) -> &dyn ng_core::wal::WalSink {
         self.wal.shared()
+    }
+
+    /// The log, to be held on to.
+    #[cfg(feature = "cli")]
+    pub(crate) fn wal_choice(&self) -> WalChoice {
+        self.wal.clone()
     }
 
     /// Quotas and the constitution.
@@ -249,8 +260,13 @@ impl Stack {
     ///
     /// # Errors
     /// [`WaitError`] if the log could not make everything durable within `timeout`.
-    #[cfg_attr(not(feature = "blackbox"), allow(unused_mut, reason = "what is taken out is the black box's"))]
+    #[cfg_attr(
+        not(any(feature = "blackbox", feature = "wal")),
+        allow(unused_mut, reason = "what is taken out is the black box's")
+    )]
     pub fn shutdown(mut self, timeout: Duration) -> Result<(), WaitError> {
+        #[cfg(feature = "wal")]
+        let () = drop(self.checkpointer.take());
         let closed = self.wal.shared().close(timeout);
         self.spans.shared().flush(timeout);
         // Its last look is at the log as it is now.

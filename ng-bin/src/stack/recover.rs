@@ -17,6 +17,14 @@ pub struct Recovered {
     pub superseded: u64,
     /// Records of kinds that are not tokens'.
     pub foreign: u64,
+    /// The last kind of them, if there are any.
+    pub foreign_kind: Option<u16>,
+    /// Records that the checkpoint held, of all kinds; 0 without one.
+    pub checkpoint_records: u64,
+    /// The checkpoint covers all records of the log below this number; 0 without one.
+    pub checkpoint_lsn: u64,
+    /// Checkpoints that are damaged and that were done without.
+    pub bad_checkpoints: Vec<String>,
     /// Records that a full buffer made the log let go, as the log itself says.
     pub dropped: u64,
     /// Segments read.
@@ -27,7 +35,7 @@ pub struct Recovered {
     pub torn: Option<String>,
 }
 
-/// Puts the log in `dir` back into `store`; `None` if there is no such directory.
+/// Puts the log in `dir`, its checkpoint first, back into `store`; `None` if there is no such directory.
 ///
 /// # Errors
 /// [`StackError::Recovery`] if acknowledged records can't be read, if a record is no token
@@ -41,29 +49,39 @@ pub fn replay(dir: &Path, store: &TokenStore) -> Result<Option<Recovered>, Stack
         Err(error) => return Err(failed(error.into())),
         Ok(_) => {}
     }
-    let reader = ng_wal::recover::Reader::open(dir).map_err(|error| failed(error.into()))?;
     let mut found = Recovered::default();
     let mut fault: Option<Cause> = None;
     let mut restorer = store.restorer();
-    let report = reader
-        .for_each_run(|run| {
-            if run.kind == ng_wal::GAP || fault.is_some() {
-                return;
-            }
-            match restorer.run(run.kind, run.record_len, run.bytes) {
-                Ok(count) => {
-                    found.applied += count.applied;
-                    found.superseded += count.superseded;
-                    found.foreign += count.foreign;
+    let replayed = ng_wal::recover::replay(dir, |run| {
+        if run.kind == ng_wal::GAP || fault.is_some() {
+            return;
+        }
+        match restorer.run(run.kind, run.record_len, run.bytes) {
+            Ok(count) => {
+                found.applied += count.applied;
+                found.superseded += count.superseded;
+                found.foreign += count.foreign;
+                if count.foreign > 0 {
+                    found.foreign_kind = Some(run.kind.0);
                 }
-                Err(error) => fault = Some(error.into()),
             }
-        })
-        .map_err(|error| failed(error.into()))?;
+            Err(error) => fault = Some(error.into()),
+        }
+    })
+    .map_err(|error| failed(error.into()))?;
     drop(restorer);
     if let Some(fault) = fault {
         return Err(failed(fault));
     }
+    let report = replayed.report;
+    if let Some(checkpoint) = &replayed.checkpoint {
+        found.checkpoint_records = checkpoint.records;
+        found.checkpoint_lsn = checkpoint.lsn;
+    }
+    let told = |bad: &ng_wal::recover::BadCheckpoint| {
+        format!("{}: damaged at offset {}: {}", bad.path.display(), bad.offset, bad.fault)
+    };
+    found.bad_checkpoints = replayed.bad_checkpoints.iter().map(told).collect();
     found.records = report.records;
     found.dropped = report.dropped;
     found.segments = report.segments;
@@ -78,7 +96,7 @@ pub fn replay(dir: &Path, store: &TokenStore) -> Result<Option<Recovered>, Stack
             torn.dropped_blocks
         )
     });
-    Ok((report.segments > 0).then_some(found))
+    Ok((report.segments > 0 || found.checkpoint_lsn > 0).then_some(found))
 }
 
 /// As with the feature `wal`.

@@ -31,6 +31,10 @@ pub(super) fn register(
     if !wal.is_off() {
         register_wal(sink, wal)?;
         register_wal_derived(sink, wal)?;
+        #[cfg(feature = "wal")]
+        if let WalChoice::Built(log) = wal {
+            register_space(sink, log)?;
+        }
     }
     if !admission.is_off() {
         register_admission(sink, admission)?;
@@ -89,6 +93,48 @@ fn register_wal(sink: &dyn MetricSink, wal: &WalChoice) -> Result<(), RegisterEr
         gauge "neurograph_wal_durable_lag_seconds", "Age of the oldest record that is not durable.", as_float(stats.lag_ns) / 1e9;
         gauge "neurograph_wal_poisoned", "1 once a write or a sync has failed.", f64::from(u8::from(stats.poisoned));
     });
+    Ok(())
+}
+
+/// What this workspace's log knows beyond the contract.
+#[cfg(feature = "wal")]
+fn register_space(sink: &dyn MetricSink, log: &Arc<ng_wal::Log>) -> Result<(), RegisterError> {
+    type Read = fn(&ng_wal::SpaceReport) -> u64;
+    let gauges: [(&str, &str, Read); 6] = [
+        ("neurograph_wal_segment_bytes", "Bytes of segments that hold records.", |space| space.held_bytes),
+        (
+            "neurograph_wal_spare_bytes",
+            "Bytes of segments that are ready or wait to be used again.",
+            |space| space.spare_bytes + space.recycled_bytes,
+        ),
+        ("neurograph_wal_limit_bytes", "Bytes that segment files may take; 0 for no limit.", |space| {
+            space.limit_bytes
+        }),
+        ("neurograph_wal_full", "1 while that limit holds lanes back.", |space| u64::from(space.full)),
+        (
+            "neurograph_wal_since_checkpoint_bytes",
+            "Bytes of segments begun since the last checkpoint.",
+            |space| space.since_checkpoint_bytes,
+        ),
+        (
+            "neurograph_wal_checkpoint_lsn",
+            "The last checkpoint covers the records below this number.",
+            |space| space.checkpoint_lsn,
+        ),
+    ];
+    for (name, help, read) in gauges {
+        let log = Arc::clone(log);
+        sink.gauge_from(&MetricDesc::new(name, help), Box::new(move || as_float(read(&log.space()))))?;
+    }
+    let counters: [(&str, &str, Read); 3] = [
+        ("neurograph_wal_checkpoints_total", "Checkpoints made.", |space| space.checkpoints),
+        ("neurograph_wal_segments_reused_total", "Segments used again.", |space| space.reused),
+        ("neurograph_wal_segments_removed_total", "Segments removed.", |space| space.removed),
+    ];
+    for (name, help, read) in counters {
+        let log = Arc::clone(log);
+        sink.counter_from(&MetricDesc::new(name, help), Box::new(move || read(&log.space())))?;
+    }
     Ok(())
 }
 

@@ -5,8 +5,12 @@ use zerocopy::little_endian::{U32, U64};
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 const MAGIC: [u8; 8] = *b"NGWALSEG";
+const CHECKPOINT_MAGIC: [u8; 8] = *b"NGWALCKP";
 const EXTENSION: &str = ".wal";
 const DIGITS: usize = 10;
+const FREE: &str = ".free";
+const CHECKPOINT: &str = ".ckpt";
+const CHECKPOINT_DIGITS: usize = 20;
 
 /// One block of [`ALIGNMENT`] bytes; everything that isn't zero lies in its first sector of 512,
 /// which a disk writes whole or not at all.
@@ -60,6 +64,11 @@ impl SegmentHeader {
         header
     }
 
+    /// As [`Self::blank`], for a checkpoint: the same fields, another magic.
+    pub(crate) fn blank_checkpoint() -> Self {
+        Self { magic: CHECKPOINT_MAGIC, number: U32::new(1), ..Self::blank() }
+    }
+
     pub(crate) fn seal(&mut self) -> u32 {
         self.crc = U32::ZERO;
         let crc = crc32c(self.as_bytes());
@@ -79,11 +88,20 @@ impl SegmentHeader {
     }
 
     pub(crate) fn read(bytes: &[u8]) -> Head {
+        Self::read_as(bytes, MAGIC)
+    }
+
+    /// As [`Self::read`], of a checkpoint.
+    pub(crate) fn read_checkpoint(bytes: &[u8]) -> Head {
+        Self::read_as(bytes, CHECKPOINT_MAGIC)
+    }
+
+    fn read_as(bytes: &[u8], magic: [u8; 8]) -> Head {
         let Ok((header, _)) = Self::read_from_prefix(bytes) else { return Head::Short };
         if bytes.iter().take(ALIGNMENT).all(|byte| *byte == 0) {
             return Head::Spare;
         }
-        if header.magic != MAGIC {
+        if header.magic != magic {
             return Head::Foreign;
         }
         if header.version.get() != FORMAT_VERSION {
@@ -102,9 +120,35 @@ pub(crate) fn file_name(number: u32) -> String {
     format!("{number:0DIGITS$}{EXTENSION}")
 }
 
+/// The file name of a segment that is to be used again: the number that it had.
+pub(crate) fn free_name(number: u32) -> String {
+    format!("{number:0DIGITS$}{FREE}")
+}
+
+/// The file name of a checkpoint: the number of the first record that it does not cover.
+pub(crate) fn checkpoint_name(lsn: u64) -> String {
+    format!("{lsn:0CHECKPOINT_DIGITS$}{CHECKPOINT}")
+}
+
+/// The record's number in a checkpoint's file name, `None` for any other file.
+pub(crate) fn checkpoint_of(name: &str) -> Option<u64> {
+    let digits = name.strip_suffix(CHECKPOINT)?;
+    let plain = digits.len() == CHECKPOINT_DIGITS && digits.bytes().all(|byte| byte.is_ascii_digit());
+    plain.then(|| digits.parse().ok()).flatten()
+}
+
+/// The number that a segment had which is to be used again, `None` for any other file.
+pub(crate) fn free_number_of(name: &str) -> Option<u32> {
+    number_before(name, FREE)
+}
+
 /// The number of a segment file, `None` for any other file.
 pub(crate) fn number_of(name: &str) -> Option<u32> {
-    let digits = name.strip_suffix(EXTENSION)?;
+    number_before(name, EXTENSION)
+}
+
+fn number_before(name: &str, extension: &str) -> Option<u32> {
+    let digits = name.strip_suffix(extension)?;
     let plain = digits.len() == DIGITS && digits.bytes().all(|byte| byte.is_ascii_digit());
     let number: Option<u32> = plain.then(|| digits.parse().ok()).flatten();
     // There is always a number above that of the last file.

@@ -8,16 +8,21 @@
 //!
 //! | to | use |
 //! |---|---|
-//! | replay a log, or follow one that is written | [`Reader`] |
+//! | put a log back, its checkpoint first | [`replay`] |
+//! | read its records, or follow one that is written | [`Reader`] |
+//! | write a checkpoint, without the engine | [`take`] |
 //! | know what state it is in | [`verify`] |
 //! | see its files | [`list`] |
 //! | do what an engine's start does to it | [`settle`] |
 //! | have what can be read of a damaged one | [`salvage`] |
 
+pub(crate) mod checkpoint;
 mod evidence;
 mod feed;
 mod list;
+mod offline;
 mod reader;
+pub(crate) mod replay;
 mod salvage;
 mod settle;
 mod survey;
@@ -25,8 +30,11 @@ mod verifier;
 mod verify;
 mod window;
 
+pub use checkpoint::{BadCheckpoint, checkpoint_runs, checkpoints};
 pub use list::{SegmentInfo, SegmentState, list};
+pub use offline::{Freed, Taken, take};
 pub use reader::{Block, Reader};
+pub use replay::{Replayed, replay};
 pub use salvage::{Salvage, SalvageError, Salvaged, salvage};
 pub use settle::settle;
 #[cfg(all(test, not(loom)))]
@@ -35,6 +43,7 @@ pub use verify::{Damage, Loss, Verdict, Verification, verify};
 
 use crate::error::{IoError, RecoverError};
 use crate::format::BlockFault;
+use crate::space::Held;
 use crate::storage::Storage;
 use crate::writer::{End, random};
 use std::path::{Path, PathBuf};
@@ -88,6 +97,11 @@ pub(crate) struct Recovered {
     /// Segments prepared and not used.
     pub(crate) spares: Vec<u32>,
     pub(crate) next_number: u32,
+    /// Segments that hold the log's history, oldest first, and other files of segments.
+    pub(crate) held: Vec<Held>,
+    pub(crate) junk: Vec<(u32, u64)>,
+    /// The youngest checkpoint covers all records below this number; 0 without one.
+    pub(crate) checkpoint_lsn: u64,
 }
 
 /// Finds the end of the log and makes sure that what lies before it is durable.
@@ -96,6 +110,9 @@ pub(crate) struct Recovered {
 pub(crate) fn find_end(dir: &Path, storage: &dyn Storage) -> Result<Recovered, RecoverError> {
     let survey = Survey::of(dir, storage)?;
     let (spares, next_number) = (survey.spares(), survey.next_number());
+    let (mut held, mut junk) = survey.files(&spares)?;
+    let checkpoints = checkpoint::candidates(dir, storage)?;
+    let durable_lsn = checkpoint::durable_by_checkpoints(&checkpoints)?;
     let mut start = survey.first_unproven();
     let end = loop {
         let Some(link) = survey.chain.get(start) else {
@@ -107,6 +124,7 @@ pub(crate) fn find_end(dir: &Path, storage: &dyn Storage) -> Result<Recovered, R
                 blocks: 0,
                 crc: 0,
             };
+            replay::reach(dir, &Report::default(), durable_lsn)?;
             break survey.check_lone_files().map(|()| end)?;
         };
         // An end of an epoch may lie in a segment before, unless there is none.
@@ -114,7 +132,11 @@ pub(crate) fn find_end(dir: &Path, storage: &dyn Storage) -> Result<Recovered, R
         let mut verifier = Verifier::new(&survey, start, known);
         while verifier.step(&survey)?.is_some() {}
         match verifier.conclude(&survey)? {
-            Some((end, _)) => break end,
+            Some((end, torn)) => {
+                let report = Report { next_lsn: end.next_lsn, torn, ..Report::default() };
+                replay::reach(dir, &report, durable_lsn)?;
+                break end;
+            }
             None => start = start.saturating_sub(1),
         }
     };
@@ -123,5 +145,9 @@ pub(crate) fn find_end(dir: &Path, storage: &dyn Storage) -> Result<Recovered, R
     for link in survey.chain.iter().skip(start) {
         link.file.sync().map_err(IoError::at("sync", &link.path, 0))?;
     }
-    Ok(Recovered { end, spares, next_number })
+    // What follows the log's end was torn off: no later segment will name it.
+    let whole = held.iter().position(|held| held.number == end.segment).map_or(0, |at| at + 1);
+    junk.extend(held.drain(whole..).map(|held| (held.number, held.bytes)));
+    let checkpoint_lsn = checkpoints.first().map_or(0, |youngest| youngest.lsn);
+    Ok(Recovered { end, spares, next_number, held, junk, checkpoint_lsn })
 }

@@ -35,6 +35,8 @@ pub struct Reader {
     /// The block that was handed out last.
     current: Option<Checked>,
     ended: bool,
+    /// Blocks of smaller records are left out.
+    from: u64,
     report: Report,
 }
 
@@ -44,6 +46,11 @@ const HOLD_BYTES: usize = 8 << 20;
 /// The block, if it still is the one that was checked before.
 fn same(crc: u32, header: BlockHeader, bytes: &[u8]) -> Result<(BlockHeader, &[u8]), BlockFault> {
     if header.crc.get() == crc { Ok((header, bytes)) } else { Err(BlockFault::Stale) }
+}
+
+/// The segment in which record `lsn` is: all before it hold smaller ones only.
+pub(crate) fn starts_at(chain: &[Link], lsn: u64) -> usize {
+    chain.iter().rposition(|link| link.header.first_lsn.get() <= lsn).unwrap_or(0)
 }
 
 /// A sound block of a whole epoch.
@@ -94,15 +101,25 @@ impl Reader {
         Self::begin(dir, storage, |_| 0)
     }
 
+    /// As [`Self::open`], but hands out no record below `lsn`, at which an epoch began.
+    ///
+    /// More than a convenience for who has a checkpoint: a segment may begin in the middle of an
+    /// epoch, and what it holds of that, without the half before it, could bring back what was
+    /// deleted.
+    pub(crate) fn open_from_in(dir: &Path, storage: &dyn Storage, lsn: u64) -> Result<Self, RecoverError> {
+        let mut reader = Self::begin(dir, storage, |chain| starts_at(chain, lsn))?;
+        reader.from = lsn;
+        reader.report.first_lsn = reader.report.first_lsn.max(lsn);
+        Ok(reader)
+    }
+
     /// As [`Self::open`], but begins with the segment that holds record `lsn`: at most a segment's
     /// worth of earlier records comes first.
     ///
     /// # Errors
     /// As [`Self::open`].
     pub fn open_at(dir: &Path, lsn: u64) -> Result<Self, RecoverError> {
-        Self::begin(dir, &OsStorage::CACHED, |chain| {
-            chain.iter().rposition(|link| link.header.first_lsn.get() <= lsn).unwrap_or(0)
-        })
+        Self::begin(dir, &OsStorage::CACHED, |chain| starts_at(chain, lsn))
     }
 
     /// As [`Self::open`], but leaves out segments whose successor was begun before `unix_ns`, in
@@ -146,6 +163,7 @@ impl Reader {
             held: 0,
             current: None,
             ended: false,
+            from: 0,
             report,
         })
     }
@@ -193,7 +211,17 @@ impl Reader {
     /// See [`RecoverError`]. What was handed out before [`RecoverError::Damaged`] is sound, and is
     /// what can be recovered.
     pub fn next_block(&mut self) -> Result<Option<Block<'_>>, RecoverError> {
-        while self.whole == 0 {
+        let found = loop {
+            if self.whole > 0 {
+                self.whole -= 1;
+                let Some(found) = self.pending.pop_front() else { return Ok(None) };
+                if found.first_lsn >= self.from {
+                    break found;
+                }
+                self.held -= found.held.as_ref().map_or(0, |held| held.bytes().len());
+                self.report.next_lsn = found.first_lsn + u64::from(found.records);
+                continue;
+            }
             if self.ended {
                 return Ok(None);
             }
@@ -218,9 +246,7 @@ impl Reader {
                     }
                 }
             }
-        }
-        self.whole -= 1;
-        let Some(found) = self.pending.pop_front() else { return Ok(None) };
+        };
         self.current = found.held;
         let (header, bytes) = match &self.current {
             Some(held) => {

@@ -9,6 +9,7 @@ use crate::error::{IoError, RecoverError};
 use crate::format::block::Place;
 use crate::format::segment::{Head, SegmentHeader, file_name, number_of};
 use crate::format::{ALIGNMENT, BlockFault};
+use crate::space::Held;
 use crate::storage::{File, Storage, read_full};
 use crate::writer::End;
 use std::collections::BTreeMap;
@@ -116,6 +117,26 @@ impl Survey {
         let last = self.last_sound();
         let spare = |file: &&Headless| matches!(file.head, Head::Spare) && file.number > last;
         self.headless.iter().filter(spare).map(|file| file.number).collect()
+    }
+
+    /// The files of the history, oldest first, and those that are neither that nor spares, with
+    /// their lengths.
+    #[expect(clippy::type_complexity, reason = "two lists of one walk")]
+    pub(crate) fn files(&self, spares: &[u32]) -> Result<(Vec<Held>, Vec<(u32, u64)>), IoError> {
+        let length = |file: &dyn File, path: &Path| file.length().map_err(IoError::at("length", path, 0));
+        let mut held = Vec::new();
+        for link in &self.chain {
+            let bytes = length(&*link.file, &link.path)?;
+            held.push(Held { number: link.number(), first_lsn: link.header.first_lsn.get(), bytes });
+        }
+        let mut junk = Vec::new();
+        for link in &self.abandoned {
+            junk.push((link.number(), length(&*link.file, &link.path)?));
+        }
+        for file in self.headless.iter().filter(|file| !spares.contains(&file.number)) {
+            junk.push((file.number, length(&*file.file, &file.path)?));
+        }
+        Ok((held, junk))
     }
 
     /// A number that no file has, above all others.

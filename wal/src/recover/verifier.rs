@@ -15,6 +15,7 @@ pub(crate) struct Found {
     /// The segment's index in the history.
     pub(crate) at: usize,
     pub(crate) offset: u64,
+    pub(crate) first_lsn: u64,
     pub(crate) records: u32,
     pub(crate) ends_epoch: bool,
     /// The block itself, as long as there is memory for it.
@@ -61,6 +62,16 @@ impl Verifier {
         self.at
     }
 
+    /// Whether the last block says that nothing follows it.
+    pub(crate) const fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    /// Why the last step found no block.
+    pub(crate) const fn fault(&self) -> BlockFault {
+        self.fault
+    }
+
     /// Goes on where it ended, with files that may have grown; the segment at hand now is `at`.
     pub(crate) fn resume(&mut self, survey: &Survey, at: usize) {
         if let Some(open) = &mut self.open_at {
@@ -105,7 +116,8 @@ impl Verifier {
         let (at, offset, records) = (self.at, self.offset, header.records.get());
         let length = checked.bytes().len();
         let crc = header.crc.get();
-        let found = Found { at, offset, records, ends_epoch, held: Some(checked), crc };
+        let first_lsn = header.first_lsn.get();
+        let found = Found { at, offset, first_lsn, records, ends_epoch, held: Some(checked), crc };
         self.closed = header.flags.get() & CLOSED != 0;
         self.offset += length as u64;
         self.place.index += 1;
@@ -146,7 +158,8 @@ impl Verifier {
                 durable_to: behind.durable_lsn,
             });
         }
-        let clean = self.fault == BlockFault::Empty && behind.blocks == 0;
+        // Behind the close lies nothing of this life, whatever a recycled file held before.
+        let clean = (self.closed || self.fault == BlockFault::Empty) && behind.blocks == 0;
         if clean && self.open_at.is_none() {
             return Ok(Some((end, None)));
         }

@@ -4,8 +4,11 @@
 //! does meanwhile can look like damage for a moment: damage is believed when a second look finds
 //! it at the same place.
 
+use super::checkpoint::{BadCheckpoint, Candidate};
+use super::replay::{Base, reach};
 use super::salvage::plan::Plan;
 use super::{Reader, Report, TornTail};
+use crate::checkpoint::Checkpoint;
 use crate::error::RecoverError;
 use crate::storage::{OsStorage, Storage};
 use std::path::{Path, PathBuf};
@@ -64,6 +67,10 @@ pub struct Verification {
     pub report: Report,
     /// What the log is.
     pub verdict: Verdict,
+    /// The checkpoint that a recovery begins with.
+    pub checkpoint: Option<Checkpoint>,
+    /// Checkpoints that are damaged. If a recovery needs one of them, the log is damaged, too.
+    pub bad_checkpoints: Vec<BadCheckpoint>,
 }
 
 impl Verification {
@@ -101,12 +108,17 @@ pub fn verify(dir: &Path) -> Result<Verification, RecoverError> {
 pub(crate) const fn is_damage(error: &RecoverError) -> bool {
     matches!(
         error,
-        RecoverError::Damaged { .. } | RecoverError::DamagedHeader { .. } | RecoverError::Missing { .. }
+        RecoverError::Damaged { .. }
+            | RecoverError::DamagedHeader { .. }
+            | RecoverError::Missing { .. }
+            | RecoverError::BadCheckpoint(_)
+            | RecoverError::Uncovered { .. }
     )
 }
 
 pub(crate) fn verify_in(dir: &Path, storage: &dyn Storage) -> Result<Verification, RecoverError> {
     let mut report = Report::default();
+    let base = Base::find(dir, storage);
     let outcome = Reader::open_in(dir, storage).and_then(|mut reader| {
         let outcome = loop {
             match reader.next_block() {
@@ -118,13 +130,43 @@ pub(crate) fn verify_in(dir: &Path, storage: &dyn Storage) -> Result<Verificatio
         report = reader.report().clone();
         outcome
     });
+    // The segments themselves come first: what they say of a loss is more exact.
+    let (outcome, base) = match (outcome, base) {
+        (Ok(()), Ok(base)) => (reach(dir, &report, base.durable_lsn), Some(base)),
+        (Ok(()), Err(error)) => (Err(error), None),
+        (Err(error), base) => (Err(error), base.ok()),
+    };
     let verdict = match outcome {
+        Err(cause @ (RecoverError::BadCheckpoint(_) | RecoverError::Uncovered { .. })) => {
+            let (losses, readable) = (vec![covered_loss(&cause, report.first_lsn)], report.records);
+            Verdict::Damaged(Damage { cause, losses, readable })
+        }
         Ok(()) => report.torn.clone().map_or(Verdict::Sound, Verdict::TornTail),
         Err(cause) if is_damage(&cause) => {
-            let plan = Plan::of(dir, storage)?;
+            let mut plan = Plan::of(dir, storage)?;
+            plan.reach(dir, base.as_ref().map_or(0, |base| base.durable_lsn));
             Verdict::Damaged(Damage { cause, readable: plan.readable(), losses: plan.losses })
         }
         Err(error) => return Err(error),
     };
-    Ok(Verification { report, verdict })
+    let checkpoint = base.as_ref().and_then(|base| base.candidate.as_ref());
+    let checkpoint = checkpoint.map(Candidate::info).transpose()?;
+    let mut bad_checkpoints = base.map_or_else(Vec::new, |base| base.bad);
+    if let Verdict::Damaged(Damage { cause: RecoverError::BadCheckpoint(bad), .. }) = &verdict {
+        bad_checkpoints.push(bad.clone());
+    }
+    Ok(Verification { report, verdict, checkpoint, bad_checkpoints })
+}
+
+/// The records that only a checkpoint held.
+pub(crate) fn covered_loss(cause: &RecoverError, first_lsn: u64) -> Loss {
+    match cause {
+        RecoverError::Uncovered { path, lsn, first_lsn } => {
+            Loss { first_lsn: *lsn, end_lsn: *first_lsn, path: path.clone(), offset: 0 }
+        }
+        RecoverError::BadCheckpoint(bad) => {
+            Loss { first_lsn: 0, end_lsn: first_lsn, path: bad.path.clone(), offset: bad.offset }
+        }
+        _ => Loss { first_lsn: 0, end_lsn: first_lsn, path: PathBuf::new(), offset: 0 },
+    }
 }

@@ -41,6 +41,14 @@ impl Storage for MmapStorage {
         Ok(Arc::new(MmapFile { file, map: OnceLock::new(), dirty: Mutex::default() }))
     }
 
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        OsStorage::CACHED.rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        OsStorage::CACHED.remove(path)
+    }
+
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         OsStorage::CACHED.sync_dir(dir)
     }

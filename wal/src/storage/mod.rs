@@ -27,6 +27,10 @@ pub(crate) trait Storage: Send + Sync + Debug {
     fn open(&self, path: &Path) -> io::Result<Arc<dyn File>>;
     /// Opens a file for reading and writing; makes it if it isn't there.
     fn open_write(&self, path: &Path) -> io::Result<Arc<dyn File>>;
+    /// Gives a file another name, in place of whatever had it.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Takes a file's name away.
+    fn remove(&self, path: &Path) -> io::Result<()>;
     /// Waits until the directory's entries are durable.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
 }

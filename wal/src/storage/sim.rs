@@ -17,7 +17,40 @@ struct Contents {
     seen: Vec<u8>,
     durable: Vec<u8>,
     unsynced: Vec<(usize, Vec<u8>)>,
-    linked: bool,
+}
+
+impl Contents {
+    fn durable(bytes: Vec<u8>) -> Self {
+        Self { seen: bytes.clone(), durable: bytes, unsynced: Vec::new() }
+    }
+}
+
+/// Files by name; the value is the place in [`Disk::files`].
+type Names = BTreeMap<PathBuf, usize>;
+
+/// What was done to the names since the directory was last synced.
+#[derive(Debug, Clone)]
+enum Change {
+    Made(PathBuf, usize),
+    Renamed(PathBuf, PathBuf, usize),
+    Removed(PathBuf),
+}
+
+impl Change {
+    fn apply(&self, names: &mut Names) {
+        match self {
+            Self::Made(path, file) => {
+                names.insert(path.clone(), *file);
+            }
+            Self::Renamed(from, to, file) => {
+                names.remove(from);
+                names.insert(to.clone(), *file);
+            }
+            Self::Removed(path) => {
+                names.remove(path);
+            }
+        }
+    }
 }
 
 /// What goes wrong, counted from now on.
@@ -35,9 +68,28 @@ pub(crate) struct Faults {
 
 #[derive(Debug, Default)]
 struct Disk {
-    files: BTreeMap<PathBuf, Contents>,
+    files: Vec<Contents>,
+    names: Names,
+    durable_names: Names,
+    changes: Vec<Change>,
     faults: Faults,
     held: bool,
+}
+
+impl Disk {
+    fn named(&mut self, path: &Path) -> io::Result<&mut Contents> {
+        let file = *self.names.get(path).ok_or(io::ErrorKind::NotFound)?;
+        self.files.get_mut(file).ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    fn change(&mut self, change: Change) {
+        change.apply(&mut self.names);
+        self.changes.push(change);
+    }
+
+    fn linked(&self) -> impl Iterator<Item = (&PathBuf, &Contents)> {
+        self.names.iter().map(|(path, file)| (path, &self.files[*file]))
+    }
 }
 
 #[derive(Debug, Clone, Default)]
@@ -48,7 +100,7 @@ pub(crate) struct SimStorage {
 #[derive(Debug)]
 struct SimFile {
     shared: Arc<(Mutex<Disk>, Condvar)>,
-    path: PathBuf,
+    file: usize,
 }
 
 /// Numbers from a seed (splitmix64, Steele et al. 2014).
@@ -77,8 +129,8 @@ impl SimStorage {
         lock(&self.shared.0)
     }
 
-    fn with(files: BTreeMap<PathBuf, Contents>) -> Self {
-        let disk = Disk { files, ..Disk::default() };
+    fn with(files: Vec<Contents>, names: Names) -> Self {
+        let disk = Disk { files, durable_names: names.clone(), names, ..Disk::default() };
         Self { shared: Arc::new((Mutex::new(disk), Condvar::new())) }
     }
 
@@ -107,7 +159,7 @@ impl SimStorage {
     /// A write past the page cache begins: any sector of it may be on the disk from now on.
     pub(crate) fn begin_write(&self, path: &Path, offset: u64, bytes: &[u8]) {
         let mut disk = self.disk();
-        let file = disk.files.get_mut(path).unwrap();
+        let file = disk.named(path).unwrap();
         put(&mut file.seen, offset as usize, bytes);
         file.unsynced.push((offset as usize, bytes.to_vec()));
     }
@@ -115,7 +167,7 @@ impl SimStorage {
     /// It ends, having written `bytes`; `durable` if they were flushed.
     pub(crate) fn end_write(&self, path: &Path, offset: u64, bytes: &[u8], durable: bool) {
         let mut disk = self.disk();
-        let file = disk.files.get_mut(path).unwrap();
+        let file = disk.named(path).unwrap();
         if durable {
             put(&mut file.durable, offset as usize, bytes);
             let end = offset as usize + bytes.len();
@@ -129,12 +181,12 @@ impl SimStorage {
         self.shared.1.notify_all();
     }
 
-    /// The disk after a power cut: of what was not synced, each sector is there or not.
+    /// The disk after a power cut: of what was not synced, each sector is there or not, and each
+    /// change of a name was done or not.
     pub(crate) fn power_cut(&self, seed: u64) -> Self {
         let mut random = Seeded(seed);
         let disk = self.disk();
-        let linked = disk.files.iter().filter(|(_, file)| file.linked);
-        let files = linked.map(|(path, file)| {
+        let files = disk.files.iter().map(|file| {
             let mut bytes = file.durable.clone();
             for (offset, write) in &file.unsynced {
                 let whole = random.next() % 3;
@@ -144,38 +196,47 @@ impl SimStorage {
                     }
                 }
             }
-            (
-                path.clone(),
-                Contents { seen: bytes.clone(), durable: bytes, linked: true, ..Contents::default() },
-            )
+            Contents::durable(bytes)
         });
-        Self::with(files.collect())
+        let files = files.collect();
+        let mut names = disk.durable_names.clone();
+        let all = random.next() % 3;
+        for change in &disk.changes {
+            if all == 0 || (all == 1 && random.next().is_multiple_of(2)) {
+                change.apply(&mut names);
+            }
+        }
+        Self::with(files, names)
     }
 
     /// The disk after the process was killed: the page cache is still there.
     pub(crate) fn killed(&self) -> Self {
-        Self::with(self.disk().files.clone())
+        let disk = self.disk();
+        let (files, names) = (disk.files.clone(), disk.names.clone());
+        let killed = Self::with(files, names);
+        {
+            let mut other = killed.disk();
+            other.durable_names.clone_from(&disk.durable_names);
+            other.changes.clone_from(&disk.changes);
+        }
+        killed
     }
 
     /// All files as the process sees them.
     pub(crate) fn image(&self) -> BTreeMap<PathBuf, Vec<u8>> {
-        self.disk().files.iter().map(|(path, file)| (path.clone(), file.seen.clone())).collect()
+        self.disk().linked().map(|(path, file)| (path.clone(), file.seen.clone())).collect()
     }
 
     /// A disk with these files, all durable.
     pub(crate) fn of_image(image: BTreeMap<PathBuf, Vec<u8>>) -> Self {
-        let files = image.into_iter().map(|(path, bytes)| {
-            let contents =
-                Contents { seen: bytes.clone(), durable: bytes, linked: true, ..Contents::default() };
-            (path, contents)
-        });
-        Self::with(files.collect())
+        let names = image.keys().cloned().zip(0..).collect();
+        Self::with(image.into_values().map(Contents::durable).collect(), names)
     }
 
     /// Changes a file behind the log's back.
     pub(crate) fn edit(&self, path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
         let mut disk = self.disk();
-        let file = disk.files.get_mut(path).unwrap();
+        let file = disk.named(path).unwrap();
         change(&mut file.seen);
         file.durable = file.seen.clone();
     }
@@ -184,44 +245,64 @@ impl SimStorage {
 impl Storage for SimStorage {
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
         let disk = self.disk();
-        let inside = disk.files.keys().filter(|path| path.parent() == Some(dir));
+        let inside = disk.names.keys().filter(|path| path.parent() == Some(dir));
         Ok(inside.filter_map(|path| Some(path.file_name()?.to_str()?.to_owned())).collect())
     }
 
     fn open(&self, path: &Path) -> io::Result<Arc<dyn File>> {
-        if !self.disk().files.contains_key(path) {
-            return Err(io::ErrorKind::NotFound.into());
-        }
-        Ok(Arc::new(SimFile { shared: Arc::clone(&self.shared), path: path.to_owned() }))
+        let file = *self.disk().names.get(path).ok_or(io::ErrorKind::NotFound)?;
+        Ok(Arc::new(SimFile { shared: Arc::clone(&self.shared), file }))
     }
 
     fn open_write(&self, path: &Path) -> io::Result<Arc<dyn File>> {
-        self.disk().files.entry(path.to_owned()).or_default();
+        let mut disk = self.disk();
+        if !disk.names.contains_key(path) {
+            disk.files.push(Contents::default());
+            let file = disk.files.len() - 1;
+            disk.change(Change::Made(path.to_owned(), file));
+        }
+        drop(disk);
         self.open(path)
     }
 
-    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut disk = self.disk();
-        let inside = disk.files.iter_mut().filter(|(path, _)| path.parent() == Some(dir));
-        inside.for_each(|(_, file)| file.linked = true);
+        let file = *disk.names.get(from).ok_or(io::ErrorKind::NotFound)?;
+        disk.change(Change::Renamed(from.to_owned(), to.to_owned(), file));
+        Ok(())
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        let mut disk = self.disk();
+        if !disk.names.contains_key(path) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        disk.change(Change::Removed(path.to_owned()));
+        Ok(())
+    }
+
+    fn sync_dir(&self, _dir: &Path) -> io::Result<()> {
+        let mut disk = self.disk();
+        disk.durable_names = disk.names.clone();
+        disk.changes.clear();
         Ok(())
     }
 }
 
 impl SimFile {
-    fn with<R>(&self, work: impl FnOnce(&mut Disk, &Path) -> io::Result<R>) -> io::Result<R> {
-        work(&mut lock(&self.shared.0), &self.path)
+    fn with<R>(&self, work: impl FnOnce(&mut Disk, usize) -> io::Result<R>) -> io::Result<R> {
+        work(&mut lock(&self.shared.0), self.file)
     }
 }
 
-fn contents<'a>(disk: &'a mut Disk, path: &Path) -> io::Result<&'a mut Contents> {
-    disk.files.get_mut(path).ok_or_else(|| io::ErrorKind::NotFound.into())
+fn contents(disk: &mut Disk, file: usize) -> io::Result<&mut Contents> {
+    disk.files.get_mut(file).ok_or_else(|| io::ErrorKind::NotFound.into())
 }
 
 impl File for SimFile {
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.with(|disk, path| {
-            let from = contents(disk, path)?.seen.get(offset as usize..).unwrap_or_default();
+        self.with(|disk, file| {
+            let from = contents(disk, file)?.seen.get(offset as usize..).unwrap_or_default();
             let length = from.len().min(bytes.len());
             bytes[..length].copy_from_slice(&from[..length]);
             Ok(length)
@@ -240,32 +321,32 @@ impl File for SimFile {
             *left -= 1;
         }
         let length = bytes.len().min(disk.faults.at_once.unwrap_or(usize::MAX));
-        let file = contents(&mut disk, &self.path)?;
+        let file = contents(&mut disk, self.file)?;
         put(&mut file.seen, offset as usize, &bytes[..length]);
         file.unsynced.push((offset as usize, bytes[..length].to_vec()));
         Ok(length)
     }
 
     fn reserve(&self, length: u64) -> io::Result<()> {
-        self.with(|disk, path| {
-            let used: u64 = disk.files.values().map(|file| file.seen.len() as u64).sum();
+        self.with(|disk, file| {
+            let used: u64 = disk.linked().map(|(_, file)| file.seen.len() as u64).sum();
             if disk.faults.space.is_some_and(|space| used + length > space) {
                 return Err(io::Error::from_raw_os_error(libc::ENOSPC));
             }
-            let file = contents(disk, path)?;
+            let file = contents(disk, file)?;
             file.seen.resize(length as usize, 0);
             Ok(())
         })
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.with(|disk, path| {
+        self.with(|disk, file| {
             let mut failure = None;
             if let Some((left, error)) = disk.faults.syncs {
                 disk.faults.syncs = left.checked_sub(1).map(|left| (left, error));
                 failure = (left == 0).then_some(error);
             }
-            let file = contents(disk, path)?;
+            let file = contents(disk, file)?;
             file.unsynced.clear();
             if let Some(error) = failure {
                 // What was to be synced is gone, and the next sync will not say so.
@@ -277,6 +358,6 @@ impl File for SimFile {
     }
 
     fn length(&self) -> io::Result<u64> {
-        self.with(|disk, path| Ok(contents(disk, path)?.seen.len() as u64))
+        self.with(|disk, file| Ok(contents(disk, file)?.seen.len() as u64))
     }
 }

@@ -1,14 +1,17 @@
 //! The log on a disk that tears, forgets and fails.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test reports by panicking")]
 
+mod checkpoints;
 mod crash;
 mod damage;
 mod direct;
 mod faults;
 mod fuzzed;
 mod known_failures;
+mod limit;
 mod points;
 mod reading;
+mod tokens;
 
 use crate::recover::{Reader, Report};
 use crate::storage::sim::SimStorage;

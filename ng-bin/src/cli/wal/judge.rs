@@ -3,8 +3,9 @@
 use super::{DAMAGED, Place, TORN, unreadable, untaken};
 use crate::cli::Failure;
 use crate::cli::output::{print, with_causes, write_json};
+use ng_wal::checkpoint::Checkpoint;
 use ng_wal::recover::verify as look_through;
-use ng_wal::recover::{Damage, Loss, Report, TornTail, Verdict, settle};
+use ng_wal::recover::{BadCheckpoint, Damage, Loss, Report, TornTail, Verdict, settle};
 use std::path::Path;
 
 /// The verdict as a document, the same for all that judge.
@@ -21,6 +22,12 @@ pub(super) struct Judged {
     pub(super) dropped: u64,
     /// Records that an earlier salvage could not read.
     pub(super) lost_before: u64,
+    /// What a recovery begins with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) checkpoint: Option<Covered>,
+    /// Damaged checkpoints, and what is wrong with them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) bad_checkpoints: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) torn: Option<Torn>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -34,6 +41,31 @@ pub(super) struct Torn {
     fault: String,
     dropped_blocks: u64,
     dropped_records: u64,
+}
+
+/// A checkpoint that is used.
+#[derive(Debug, serde::Serialize)]
+pub(super) struct Covered {
+    file: String,
+    /// It covers all records below this number.
+    lsn: u64,
+    records: u64,
+    bytes: u64,
+}
+
+impl From<&Checkpoint> for Covered {
+    fn from(checkpoint: &Checkpoint) -> Self {
+        Self {
+            file: checkpoint.path.display().to_string(),
+            lsn: checkpoint.lsn,
+            records: checkpoint.records,
+            bytes: checkpoint.bytes,
+        }
+    }
+}
+
+fn told(bad: &BadCheckpoint) -> String {
+    format!("{} is damaged at offset {}: {}", bad.path.display(), bad.offset, bad.fault)
 }
 
 #[derive(Debug, serde::Serialize)]
@@ -82,6 +114,8 @@ impl Judged {
             blocks: report.blocks,
             dropped: report.dropped,
             lost_before: report.lost,
+            checkpoint: None,
+            bad_checkpoints: Vec::new(),
             torn: torn.map(|torn| Torn {
                 file: torn.path.display().to_string(),
                 offset: torn.offset,
@@ -104,7 +138,14 @@ impl Judged {
             Verdict::TornTail(torn) => (Some(torn), None),
             Verdict::Damaged(damage) => (None, Some(damage)),
         };
-        Self::new(&verification.report, torn, damage)
+        let judged = Self::new(&verification.report, torn, damage);
+        judged.with_checkpoints(verification.checkpoint.as_ref(), &verification.bad_checkpoints)
+    }
+
+    fn with_checkpoints(mut self, used: Option<&Checkpoint>, bad: &[BadCheckpoint]) -> Self {
+        self.checkpoint = used.map(Covered::from);
+        self.bad_checkpoints = bad.iter().map(told).collect();
+        self
     }
 
     pub(super) fn code(&self) -> u8 {
@@ -120,6 +161,15 @@ impl Judged {
             "{}: {} records ({}..{}) in {} blocks of {} segment(s)",
             self.verdict, self.records, self.first_lsn, self.next_lsn, self.blocks, self.segments
         );
+        if let Some(checkpoint) = &self.checkpoint {
+            text.push_str(&format!(
+                "\ncheckpoint {}: {} records stand for those before {}",
+                checkpoint.file, checkpoint.records, checkpoint.lsn
+            ));
+        }
+        for bad in &self.bad_checkpoints {
+            text.push_str(&format!("\ncheckpoint {bad}"));
+        }
         if self.dropped > 0 {
             text.push_str(&format!("\n{} records were let go by full buffers", self.dropped));
         }
@@ -172,6 +222,8 @@ pub(super) fn verify(place: &Place) -> Result<u8, Failure> {
 
 /// `ng wal recover`.
 pub(super) fn recover(place: &Place) -> Result<u8, Failure> {
-    let report = settle(&place.dir).map_err(|error| untaken(&error))?;
-    Judged::new(&report, report.torn.as_ref(), None).tell(place.json)
+    let found = settle(&place.dir).map_err(|error| untaken(&error))?;
+    Judged::new(&found.report, found.report.torn.as_ref(), None)
+        .with_checkpoints(found.checkpoint.as_ref(), &found.bad_checkpoints)
+        .tell(place.json)
 }

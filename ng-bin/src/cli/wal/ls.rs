@@ -1,9 +1,9 @@
-//! `ng wal ls`: the segment files, one a line.
+//! `ng wal ls`: the segment files and the checkpoints, one a line.
 
 use super::{Place, moment};
 use crate::cli::Failure;
 use crate::cli::output::{print, write_json};
-use ng_wal::recover::{SegmentInfo, SegmentState, list};
+use ng_wal::recover::{SegmentInfo, SegmentState, checkpoints, list};
 use std::path::Path;
 
 #[derive(Debug, serde::Serialize)]
@@ -48,10 +48,40 @@ fn word(state: SegmentState) -> String {
     }
 }
 
+/// A checkpoint among the lines.
+#[derive(Debug, serde::Serialize)]
+struct Covered {
+    checkpoint: u64,
+    file: String,
+    bytes: u64,
+    records: u64,
+    durable_lsn: u64,
+    begun_unix_ns: u64,
+}
+
+#[derive(Debug, serde::Serialize)]
+#[serde(untagged)]
+enum Entry {
+    Segment(Line),
+    Checkpoint(Covered),
+}
+
 pub(super) fn run(place: &Place) -> Result<u8, Failure> {
+    let covered = checkpoints(&place.dir).map_err(|error| super::unreadable(&error))?;
     let infos = list(&place.dir).map_err(|error| Failure::io(&error))?;
     if place.json {
-        let lines: Vec<Line> = infos.iter().map(Line::from).collect();
+        let segments = infos.iter().map(|info| Entry::Segment(Line::from(info)));
+        let covered = covered.iter().map(|one| {
+            Entry::Checkpoint(Covered {
+                checkpoint: one.lsn,
+                file: one.path.display().to_string(),
+                bytes: one.bytes,
+                records: one.records,
+                durable_lsn: one.durable_lsn,
+                begun_unix_ns: one.created_unix_ns,
+            })
+        });
+        let lines: Vec<Entry> = segments.chain(covered).collect();
         write_json(&lines, Path::new("-"))?;
         return Ok(0);
     }
@@ -65,6 +95,10 @@ pub(super) fn run(place: &Place) -> Result<u8, Failure> {
             } else {
                 writeln!(out, "{:>12}  {}", info.first_lsn, moment::show(info.created_unix_ns))?;
             }
+        }
+        for one in &covered {
+            write!(out, "{:>10}  {:<14}  {:>11}  ", "checkpoint", "below record", one.bytes)?;
+            writeln!(out, "{:>12}  {}", one.lsn, moment::show(one.created_unix_ns))?;
         }
         Ok(())
     })?;

@@ -1,11 +1,12 @@
 //! `ng wal`: the log's tools. Those that look never write and take no lock, so that a log in use
-//! can be looked at; `recover` and `salvage` take the lock.
+//! can be looked at; `recover`, `checkpoint` and `salvage` take the lock.
 //!
-//! Exit codes of those that judge (`stat`, `verify`, `recover`, `salvage`): 0 sound, 1 damaged with
+//! Exit codes of those that judge (`stat`, `verify`, `recover`, `checkpoint`, `salvage`): 0 sound, 1 damaged with
 //! loss or not readable as one log, 2 a torn tail and nothing else; of all: 64 wrong words, 74 a
 //! file failed or the log is in use.
 
 mod bench;
+mod checkpoint;
 mod dump;
 mod judge;
 mod ls;
@@ -45,6 +46,10 @@ pub(super) enum Words {
     /// Do what an engine's start does: read all of it under the lock, and make it durable.
     #[command(after_help = EXIT_CODES)]
     Recover(Place),
+    /// Write what the log's records led to into one file, and remove the segments that it covers.
+    /// For a log of tokens that no engine has open.
+    #[command(after_help = EXIT_CODES)]
+    Checkpoint(Place),
     /// Make a log that opens of a damaged one; the damaged files are kept aside. Says what is lost.
     #[command(after_help = EXIT_CODES)]
     Salvage(Place),
@@ -70,6 +75,7 @@ pub(super) fn run(words: &Words) -> Result<u8, Failure> {
         Words::Dump(args) => dump::run(args),
         Words::Tail(args) => tail::run(args),
         Words::Recover(place) => judge::recover(place),
+        Words::Checkpoint(place) => checkpoint::run(place),
         Words::Salvage(place) => salvage::run(place),
         Words::Bench(args) => bench::run(args),
     }

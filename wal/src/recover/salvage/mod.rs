@@ -11,15 +11,20 @@
 pub(crate) mod plan;
 mod write;
 
+use super::checkpoint::Candidate;
+use super::replay::Base;
 use super::verify::{Loss, Verdict, Verification, verify_in};
+use crate::checkpoint::CheckpointError;
+use crate::checkpoint::draft::{Draft, Stand};
 use crate::error::{IoError, LogError, RecoverError};
-use crate::format::segment::number_of;
+use crate::format::segment::{checkpoint_of, number_of};
 use crate::log::lock_dir;
 use crate::storage::OsStorage;
 use plan::Plan;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// While this file is there, a salvage exchanges the files of the log.
@@ -130,8 +135,14 @@ impl Work<'_> {
         let new = dir.join(NEW);
         remove_dir(&new).map_err(IoError::at("remove", &new, 0))?;
         self.step("create", &new, || fs::create_dir(&new))?;
-        let plan = Plan::of(dir, &OsStorage::CACHED)?;
-        let next_lsn = write::log(&plan, &new, self)?;
+        let mut plan = Plan::of(dir, &OsStorage::CACHED)?;
+        let base = Base::any(dir, &OsStorage::CACHED)?;
+        plan.reach(dir, base.durable_lsn);
+        let (log_id, next_lsn) = write::log(&plan, &new, self)?;
+        if let Some(candidate) = &base.candidate {
+            // Records keep their numbers, so what it covers is covered still.
+            carry_over(candidate, &new, log_id, next_lsn)?;
+        }
         self.step("sync", &new, || sync_dir(&new))?;
         check(&new, &plan, next_lsn)?;
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -151,7 +162,8 @@ impl Work<'_> {
         let (dir, new, aside) = (self.dir, self.dir.join(NEW), self.dir.join(aside));
         let fresh = segments_of(&new)?;
         // New segments have numbers above all old ones; those that came over already stay.
-        let came_over = fresh.is_empty();
+        let (fresh, checkpoints) = (fresh, checkpoints_of(&new)?);
+        let came_over = fresh.is_empty() && checkpoints.is_empty();
         let first_new = fresh.iter().filter_map(|name| number_of(name)).min();
         if !came_over {
             self.step("create", &aside, || match fs::create_dir(&aside) {
@@ -164,9 +176,14 @@ impl Work<'_> {
                     self.step("rename", &dir.join(&name), || fs::rename(dir.join(&name), aside.join(&name)))?;
                 }
             }
+            // Those of the new log come over last, so that here all are old ones.
+            let old = if fresh.is_empty() { Vec::new() } else { checkpoints_of(dir)? };
+            for name in old {
+                self.step("rename", &dir.join(&name), || fs::rename(dir.join(&name), aside.join(&name)))?;
+            }
             self.step("sync", &aside, || sync_dir(&aside))?;
             self.step("sync", dir, || sync_dir(dir))?;
-            for name in fresh.iter().rev() {
+            for name in fresh.iter().rev().chain(&checkpoints) {
                 self.step("rename", &new.join(name), || fs::rename(new.join(name), dir.join(name)))?;
             }
         }
@@ -200,18 +217,53 @@ fn check(new: &Path, plan: &Plan, next_lsn: u64) -> Result<(), SalvageError> {
     Err(SalvageError::NotAsWritten { dir: new.to_owned(), found: found.report.records, expected })
 }
 
+/// Writes a sound checkpoint again, for the new log.
+fn carry_over(candidate: &Candidate, new: &Path, log_id: u64, next_lsn: u64) -> Result<(), SalvageError> {
+    let epoch = candidate.epoch();
+    let stand = Stand { log_id, lsn: candidate.lsn, epoch };
+    let mut draft = Draft::begin(Arc::new(OsStorage::CACHED), new, stand, candidate.block_bytes())?;
+    let mut failed = None;
+    let read = candidate.read(|run| {
+        for record in run.records() {
+            if failed.is_none() {
+                failed = draft.record(record.kind, record.payload).err();
+            }
+        }
+    })?;
+    read.map_err(RecoverError::BadCheckpoint)?;
+    match failed {
+        Some(CheckpointError::Io(error)) => return Err(error.into()),
+        // It was in a block of this size before.
+        Some(error) => return Err(IoError::at("write", new, 0)(io::Error::other(error)).into()),
+        None => {}
+    }
+    draft.finish(next_lsn)?;
+    Ok(())
+}
+
+/// The names of the checkpoints.
+fn checkpoints_of(dir: &Path) -> Result<Vec<String>, IoError> {
+    let mut names = names_of(dir)?;
+    names.retain(|name| checkpoint_of(name).is_some());
+    Ok(names)
+}
+
 /// The names of the segment files, in the order of their numbers.
 fn segments_of(dir: &Path) -> Result<Vec<String>, IoError> {
+    let mut names = names_of(dir)?;
+    names.retain(|name| number_of(name).is_some());
+    Ok(names)
+}
+
+/// The names of all files, sorted.
+fn names_of(dir: &Path) -> Result<Vec<String>, IoError> {
     let entries = match fs::read_dir(dir) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         other => other.map_err(IoError::at("list", dir, 0))?,
     };
     let mut names = Vec::new();
     for entry in entries {
-        let name = entry.map_err(IoError::at("list", dir, 0))?.file_name().to_string_lossy().into_owned();
-        if number_of(&name).is_some() {
-            names.push(name);
-        }
+        names.push(entry.map_err(IoError::at("list", dir, 0))?.file_name().to_string_lossy().into_owned());
     }
     names.sort_unstable();
     Ok(names)

@@ -66,6 +66,17 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
+    /// As much as a checkpoint says was durable is gone, if it isn't there: also where the log has
+    /// nothing left that says so.
+    pub(crate) fn reach(&mut self, dir: &Path, durable_lsn: u64) {
+        let kept = self.spans.last().map_or(self.first_lsn, Span::end_lsn);
+        let known = self.losses.last().map_or(kept, |loss| kept.max(loss.end_lsn));
+        if known < durable_lsn {
+            let path = self.sources.last().map_or_else(|| dir.to_owned(), |source| source.path.clone());
+            self.losses.push(Loss { first_lsn: known, end_lsn: durable_lsn, path, offset: 0 });
+        }
+    }
+
     pub(crate) fn of(dir: &Path, storage: &dyn Storage) -> Result<Self, RecoverError> {
         let names = storage.list(dir).map_err(IoError::at("list", dir, 0))?;
         let mut numbers: Vec<u32> = names.iter().filter_map(|name| number_of(name)).collect();

@@ -21,8 +21,8 @@ const SEGMENT_BYTES: u64 = 64 << 20;
 /// So many gap records are told by one block at most.
 const GAPS_AT_ONCE: u64 = 1 << 31;
 
-/// Writes the log and returns the number of its next record.
-pub(super) fn log(plan: &Plan, into: &Path, work: &mut Work<'_>) -> Result<u64, SalvageError> {
+/// Writes the log and returns its id and the number of its next record.
+pub(super) fn log(plan: &Plan, into: &Path, work: &mut Work<'_>) -> Result<(u64, u64), SalvageError> {
     let block_bytes = padded(plan.block_bytes);
     let mut fresh = Fresh {
         dir: into.to_owned(),
@@ -52,7 +52,7 @@ pub(super) fn log(plan: &Plan, into: &Path, work: &mut Work<'_>) -> Result<u64, 
     let durable = fresh.end.next_lsn;
     fresh.block(0, 0, fresh.epoch + 1, END_OF_EPOCH | CLOSED, durable, unix_ns(), work)?;
     fresh.sync(work)?;
-    Ok(durable)
+    Ok((fresh.log_id, durable))
 }
 
 fn unix_ns() -> u64 {
