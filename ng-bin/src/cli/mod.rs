@@ -12,6 +12,7 @@ mod blackbox;
 mod cdna;
 mod config;
 mod ingest;
+mod logs;
 mod output;
 mod recover;
 mod stress;
@@ -143,6 +144,7 @@ fn load(file: Option<&PathBuf>) -> Result<Loaded, Failure> {
         loader = loader.file(file);
     }
     let loaded = loader.load()?;
+    logs::install(&loaded.config.log)?;
     for warning in &loaded.warnings {
         say(format_args!("{}", warning.render(output::colours())));
     }

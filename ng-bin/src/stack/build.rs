@@ -23,7 +23,7 @@ use super::choice::{AdmissionChoice, EventChoice, MetricChoice, SamplerChoice, S
 use super::error::preflight;
 use super::reclaim::Cleaner;
 use super::recover::Recovered;
-use super::{Stack, StackError, watch};
+use super::{Stack, StackError, announce, promotion, watch};
 use crate::config::{
     BlackboxKind, GuardianKind, Loaded, MetricsKind, OnFailure, SpanExporter, StackConfig, TracingKind,
     WalKind,
@@ -142,8 +142,12 @@ impl Builder {
             return Err(missing("otlp"));
         }
         let sampler = self.open_sampler()?;
-        let admission = self.open_admission(&events, &sampler, &store)?;
+        let feed = promotion::Feed::of(&config);
+        let admission = self.open_admission(&events, &feed, &sampler, &store)?;
         let spans = self.open_spans()?;
+        #[cfg(feature = "telemetry")]
+        let promoter = promotion::start(&config, feed.as_ref(), &spans, metrics.shared())?;
+        let alarm = announce::Alarm::start(&wal, &spans).map_err(StackError::Clock)?;
         let clock = TickClock::start(TickClock::PERIOD).map_err(StackError::Clock)?;
         if config.engine.populate_tokens > 0 {
             let tokens = u32::try_from(config.engine.populate_tokens).unwrap_or(u32::MAX);
@@ -181,7 +185,12 @@ impl Builder {
             store,
             clock,
             domain: config.engine.domain,
-            lane_options: LaneOptions { log_every: config.wal.every, on_log_failure, metrics: lane_metrics },
+            lane_options: LaneOptions {
+                log_every: config.wal.every,
+                on_log_failure,
+                metrics: lane_metrics,
+                slow_ns: promotion::slow_ns(&config),
+            },
             recovered,
             admission,
             wal,
@@ -189,6 +198,10 @@ impl Builder {
             sampler,
             spans,
             events,
+            feed,
+            #[cfg(feature = "telemetry")]
+            promoter,
+            alarm,
             cleaner: None,
             #[cfg(feature = "blackbox")]
             dead,
@@ -263,6 +276,7 @@ impl Builder {
     fn open_admission(
         &mut self,
         events: &EventChoice,
+        feed: &Option<Arc<promotion::Feed>>,
         sampler: &SamplerChoice,
         store: &TokenStore,
     ) -> Result<AdmissionChoice, StackError> {
@@ -271,7 +285,9 @@ impl Builder {
         }
         match self.config.guardian.kind {
             GuardianKind::Off => Ok(AdmissionChoice::Off(NoAdmission)),
-            GuardianKind::Leases => open_guardian(&self.config, events, sampler, store),
+            GuardianKind::Leases => {
+                open_guardian(&self.config, announce::announced(events, feed.clone()), sampler, store)
+            }
         }
     }
 
@@ -343,7 +359,7 @@ fn open_log(config: &StackConfig, store: &TokenStore) -> Result<(WalChoice, Opti
     };
     let log = ng_wal::Log::open(options).map_err(|error| StackError::layer("wal")(error.into()))?;
     let chosen = log.backend();
-    tracing::info!(backend = chosen.kind.label(), why = chosen.why, "the log's way of output");
+    tracing::debug!(backend = chosen.kind.label(), why = chosen.why, "the log's way of output");
     Ok((WalChoice::Built(Arc::new(log)), recovered))
 }
 
@@ -358,7 +374,7 @@ fn open_log(
 #[cfg(feature = "guardian")]
 fn open_guardian(
     config: &StackConfig,
-    events: &EventChoice,
+    events: Arc<dyn EventRecorder>,
     sampler: &SamplerChoice,
     store: &TokenStore,
 ) -> Result<AdmissionChoice, StackError> {
@@ -393,7 +409,7 @@ fn open_guardian(
             strict: bounds.strict,
             ..Constitution::default()
         },
-        events: events.injected(),
+        events: Some(events),
         drift_bound_bytes: section.drift_bound_bytes,
         cdna: section.cdna_dir.clone(),
         on_constitution: Some(sample_as_it_says(sampler.clone())),
@@ -425,7 +441,7 @@ fn sample_as_it_says(sampler: SamplerChoice) -> ng_guardian::ConstitutionHook {
 #[cfg(not(feature = "guardian"))]
 fn open_guardian(
     _config: &StackConfig,
-    _events: &EventChoice,
+    _events: Arc<dyn EventRecorder>,
     _sampler: &SamplerChoice,
     _store: &TokenStore,
 ) -> Result<AdmissionChoice, StackError> {

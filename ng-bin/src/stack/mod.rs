@@ -3,11 +3,13 @@
 //! A [`Stack`] owns the shared sides; each thread takes a [`StackLane`] from it. Nothing here is on
 //! the hot path but the match that says which implementation a layer is ([`choice`]).
 
+mod announce;
 #[cfg(feature = "blackbox")]
 mod blackbox;
 mod build;
 pub mod choice;
 mod error;
+mod promotion;
 mod reclaim;
 mod recover;
 mod watch;
@@ -16,6 +18,7 @@ mod watch;
 pub use blackbox::Died;
 pub use build::Builder;
 pub use error::StackError;
+pub use promotion::EventTap;
 pub use reclaim::Cleaner;
 pub use recover::{Recovered, replay};
 
@@ -24,8 +27,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use choice::{
-    AdmissionChoice, AdmissionLaneChoice, EventChoice, EventLaneChoice, MetricChoice, MetricLaneChoice,
-    SamplerChoice, SamplerLaneChoice, SpanChoice, SpanLaneChoice, WalChoice, WalLaneChoice,
+    AdmissionChoice, AdmissionLaneChoice, EventChoice, MetricChoice, MetricLaneChoice, SamplerChoice,
+    SamplerLaneChoice, SpanChoice, SpanLaneChoice, WalChoice, WalLaneChoice,
 };
 use ng_core::TokenStore;
 use ng_core::clock::TickClock;
@@ -36,14 +39,8 @@ use ng_core::wal::WaitError;
 use crate::config::{Loaded, Loader};
 
 /// A lane of a stack that was composed from configuration.
-pub type StackLane = Lane<
-    AdmissionLaneChoice,
-    WalLaneChoice,
-    MetricLaneChoice,
-    SamplerLaneChoice,
-    SpanLaneChoice,
-    EventLaneChoice,
->;
+pub type StackLane =
+    Lane<AdmissionLaneChoice, WalLaneChoice, MetricLaneChoice, SamplerLaneChoice, SpanLaneChoice, EventTap>;
 
 /// The shared sides of all layers, and the store. See the [module](self).
 ///
@@ -82,6 +79,10 @@ pub struct Stack {
     sampler: SamplerChoice,
     spans: SpanChoice,
     events: EventChoice,
+    feed: Option<Arc<promotion::Feed>>,
+    #[cfg(feature = "telemetry")]
+    promoter: Option<ng_telemetry::promotion::Promoter>,
+    alarm: Option<announce::Alarm>,
     // Held for the guardian, which knows it weakly.
     cleaner: Option<Arc<Cleaner>>,
     #[cfg(feature = "blackbox")]
@@ -128,7 +129,7 @@ impl Stack {
             metrics: self.metrics.lane(),
             sampler: self.sampler.lane(),
             spans: self.spans.lane(),
-            events: self.events.lane(name),
+            events: EventTap::new(self.events.lane(name), self.feed.clone()),
         };
         let writer = self.store.writer(self.domain)?;
         Ok(Lane::new(writer, layers, self.clock.tick(), self.lane_options))
@@ -168,6 +169,19 @@ impl Stack {
     #[must_use]
     pub fn spans(&self) -> &dyn ng_core::spans::SpanSink {
         self.spans.shared()
+    }
+
+    /// The layer that puts spans of `tracing` macros under the same decision as the lanes', and hands
+    /// them to the same exporter; `None` unless both are this workspace's own.
+    #[cfg(feature = "telemetry")]
+    #[must_use]
+    pub fn tracing_layer(&self) -> Option<ng_telemetry::tracing_layer::SamplingLayer> {
+        match (&self.sampler, &self.spans) {
+            (SamplerChoice::Built(sampler), SpanChoice::Built(writer)) => {
+                Some(ng_telemetry::tracing_layer::SamplingLayer::new(Arc::clone(sampler), writer))
+            }
+            _ => None,
+        }
     }
 
     /// The flight recorder.
@@ -221,10 +235,13 @@ impl Stack {
     ///
     /// # Errors
     /// [`WaitError`] if the log could not make everything durable within `timeout`.
-    #[cfg_attr(not(feature = "blackbox"), allow(unused_mut, reason = "what is taken out is the black box's"))]
     pub fn shutdown(mut self, timeout: Duration) -> Result<(), WaitError> {
         let closed = self.wal.shared().close(timeout);
+        // It looks once more, before the last spans go out.
+        #[cfg(feature = "telemetry")]
+        drop(self.promoter.take());
         self.spans.shared().flush(timeout);
+        drop(self.alarm.take());
         // Its last look is at the log as it is now.
         #[cfg(feature = "blackbox")]
         let () = drop(self.durable_mark.take());
