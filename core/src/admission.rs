@@ -83,6 +83,13 @@ pub trait Admission: Send + Sync {
     /// A new lane, for one thread. `name` is how refusals call this holder.
     fn lane(&self, name: &str) -> Box<dyn AdmissionLane>;
 
+    /// A new lane, for one thread that makes tokens of `domain`: where domains have quotas of their
+    /// own, [`AdmissionLane::admit`] and [`AdmissionLane::release`] mean this one's.
+    fn lane_in(&self, domain: u8, name: &str) -> Box<dyn AdmissionLane> {
+        let _ = domain;
+        self.lane(name)
+    }
+
     /// Says what frees tokens once a mark is crossed; replaces what was said before.
     fn set_reclaim(&self, reclaim: std::sync::Weak<dyn Reclaim>);
 
@@ -100,6 +107,22 @@ pub trait AdmissionLane: Send {
 
     /// Gives `n` tokens back that some lane of this admission let in.
     fn release(&mut self, n: u64);
+
+    /// Lets `n` tokens of a domain in, all or none: for ids that the caller chose.
+    ///
+    /// # Errors
+    /// [`Refusal`]; nothing has happened then.
+    fn admit_in(&mut self, domain: u8, n: u64) -> Result<(), Refusal> {
+        let _ = domain;
+        self.admit(n)
+    }
+
+    /// Gives `n` tokens of a domain back, whichever lane let them in: an id says its domain, so what
+    /// is deleted is given back to the quota that it was taken from.
+    fn release_in(&mut self, domain: u8, n: u64) {
+        let _ = domain;
+        self.release(n);
+    }
 
     /// Looks whether the constitution changed; called once per batch.
     fn refresh(&mut self) {}
@@ -129,6 +152,15 @@ impl<L: AdmissionLane + ?Sized> AdmissionLane for Box<L> {
     #[inline]
     fn release(&mut self, n: u64) {
         (**self).release(n);
+    }
+
+    fn admit_in(&mut self, domain: u8, n: u64) -> Result<(), Refusal> {
+        (**self).admit_in(domain, n)
+    }
+
+    #[inline]
+    fn release_in(&mut self, domain: u8, n: u64) {
+        (**self).release_in(domain, n);
     }
 
     #[inline]

@@ -87,6 +87,14 @@ kinds! {
     MARK_CROSSED = 64, "mark_crossed", "used", "limit";
     /// The real memory left the counted one behind.
     MEMORY_DRIFT = 65, "memory_drift", "drift_bytes", "resident_bytes";
+    /// The real memory came near its limit: no further token takes new memory.
+    MEMORY_SHORT = 66, "memory_short", "held_bytes", "limit_bytes";
+    /// The real memory is short no more.
+    MEMORY_EASED = 67, "memory_eased", "held_bytes", "limit_bytes";
+    /// The configuration was read again: changes in force, and those that are not.
+    CONFIG_RELOADED = 80, "config_reloaded", "changed", "waiting";
+    /// The configuration was read again and has faults: the one before stays in force.
+    CONFIG_REFUSED = 81, "config_refused", "faults", "unused";
 }
 
 impl EventKind {

@@ -2,6 +2,7 @@
 
 use crate::cdna::HistoryError;
 use crate::constitution::ConstitutionError;
+use crate::pools::PoolError;
 
 /// Nothing was started or changed.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +46,9 @@ pub enum GuardianError {
         "guardian.memory_interval = 0 would read the memory without a pause: write 1 ms or more (100 ms is usual)"
     )]
     NoInterval,
+    /// A quota or a pool that can't be made.
+    #[error("guardian: {0}")]
+    Pool(#[from] PoolError),
     /// A constitution that can't be put in force.
     #[error(transparent)]
     Constitution(#[from] ConstitutionError),

@@ -57,11 +57,12 @@ impl Guardian {
         if let Some(court) = &court {
             options.constitution = court.in_force().clone();
         }
-        let shared = Arc::new(Shared::new(&options)?);
+        let (shared, marked) = Shared::new(&options)?;
+        let shared = Arc::new(shared);
         if let Some(hook) = &options.on_constitution {
             hook(&options.constitution);
         }
-        let thread = watcher::start(&shared, &options, court).map_err(GuardianError::NoThread)?;
+        let thread = watcher::start(&shared, &options, court, &marked).map_err(GuardianError::NoThread)?;
         Ok(Self { shared, thread: Some(thread) })
     }
 
@@ -72,8 +73,17 @@ impl Guardian {
         GuardianLane::new(Arc::clone(&self.shared), &self.shared.tokens, name)
     }
 
+    /// A new lane for one thread that makes tokens of a domain, which count in the pool of that
+    /// domain if there is one ([`PoolSpec::domain`](crate::PoolSpec::domain)). A token that it deletes
+    /// is given back by the token's own domain ([`AdmissionLane::release_in`]).
+    #[must_use]
+    pub fn open_lane_of(&self, domain: u8, name: &str) -> GuardianLane {
+        GuardianLane::of_domain(Arc::clone(&self.shared), domain, name)
+    }
+
     /// A lane whose tokens count in `pool` too: a tenant's, or a group's. Whoever releases them
-    /// must be in the same pool.
+    /// must be in the same pool; where tokens of one pool are deleted in lanes of another, give the
+    /// pool a domain instead.
     ///
     /// # Errors
     /// [`PoolError::Stranger`] if the pool is not one of [`Guardian::tokens`].
@@ -82,6 +92,12 @@ impl Guardian {
             return Err(PoolError::Stranger { pool: pool.path().to_owned() });
         }
         Ok(GuardianLane::new(Arc::clone(&self.shared), pool, name))
+    }
+
+    /// Counts `n` tokens of a domain that exist already, such as those that recovery found, even where
+    /// they are more than a limit allows: nothing is admitted there then until use has sunk.
+    pub fn adopt(&self, domain: u8, n: u64) {
+        self.shared.pool_of(domain).lease("recovery").adopt(n);
     }
 
     /// The quota on tokens as a pool, to make pools within it. Its limit is for
@@ -106,7 +122,7 @@ impl Guardian {
         Ok(pool)
     }
 
-    /// The quota of that name; `tokens` is the guardian's own.
+    /// The quota or planned pool of that name; `tokens` is the guardian's own.
     #[must_use]
     pub fn quota(&self, name: &str) -> Option<Pool> {
         if name == self.shared.tokens.resource() {
@@ -115,7 +131,7 @@ impl Guardian {
         lock(&self.shared.quotas).get(name).cloned()
     }
 
-    /// All quotas, the one on tokens first, then by name.
+    /// All quotas and planned pools, the quota on tokens first, then by name.
     #[must_use]
     pub fn quotas(&self) -> Vec<Pool> {
         std::iter::once(self.tokens()).chain(lock(&self.shared.quotas).values().cloned()).collect()
@@ -178,6 +194,10 @@ impl Guardian {
 impl Admission for Guardian {
     fn lane(&self, name: &str) -> Box<dyn AdmissionLane> {
         Box::new(self.open_lane(name))
+    }
+
+    fn lane_in(&self, domain: u8, name: &str) -> Box<dyn AdmissionLane> {
+        Box::new(self.open_lane_of(domain, name))
     }
 
     fn set_reclaim(&self, reclaim: Weak<dyn Reclaim>) {

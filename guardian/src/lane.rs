@@ -4,7 +4,7 @@
 
 use crate::constitution::Bounds;
 use crate::lease::Lease;
-use crate::pools::{Limiter, Pool};
+use crate::pools::{DOMAINS, Limiter, Pool};
 use crate::shared::Shared;
 use crate::tally::TallyPart;
 use ng_core::admission::{AdmissionLane, Refusal, Violation};
@@ -15,36 +15,85 @@ use std::sync::Arc;
 /// A lane of a [`Guardian`](crate::Guardian). Dropping it gives back the unused part of its
 /// lease; the tokens that it admitted stay in use.
 pub struct GuardianLane {
-    lease: Lease,
-    limiters: Box<[Arc<Limiter>]>,
+    place: Place,
     bounds: Bounds,
     generation: u64,
     violations: TallyPart,
+    /// The domain whose tokens `place` counts; [`NOWHERE`] if it is no one domain's.
+    home: u8,
+    /// What it takes from and gives back to for tokens of other domains; by domain.
+    abroad: [Option<Box<Place>>; DOMAINS],
+    name: Box<str>,
     shared: Arc<Shared>,
 }
 
-impl GuardianLane {
-    pub(crate) fn new(shared: Arc<Shared>, pool: &Pool, name: &str) -> Self {
-        let (bounds, generation) = shared.bounds();
-        let (lease, limiters) = (pool.lease(name), pool.limiters().into());
-        Self { lease, limiters, bounds, generation, violations: shared.violations.part(), shared }
+/// No domain.
+const NOWHERE: u8 = u8::MAX;
+
+/// Where a lane takes from.
+#[derive(Debug)]
+struct Place {
+    lease: Lease,
+    limiters: Box<[Arc<Limiter>]>,
+}
+
+impl Place {
+    fn new(pool: &Pool, name: &str) -> Self {
+        Self { lease: pool.lease(name), limiters: pool.limiters().into() }
     }
 
     #[cold]
     #[inline(never)]
-    fn admit_slowly(&mut self, n: u64) -> Result<(), Refusal> {
+    fn admit_slowly(&mut self, shared: &Shared, n: u64) -> Result<(), Refusal> {
         match self.lease.take_from_pool(n) {
-            Ok(true) => self.shared.wake(),
+            Ok(true) => shared.wake(),
             Ok(false) => {}
-            Err(shortfall) => return Err(self.shared.refuse(n, &shortfall)),
+            Err(shortfall) => return Err(shared.refuse(n, &shortfall)),
         }
         for limiter in &self.limiters {
             if let Err(refusal) = limiter.check(n) {
                 self.lease.release(n);
-                return Err(self.shared.refuse_rate(n, &refusal));
+                return Err(shared.refuse_rate(n, &refusal));
             }
         }
         Ok(())
+    }
+}
+
+impl GuardianLane {
+    /// A lane that counts in `pool`, whatever the domain.
+    pub(crate) fn new(shared: Arc<Shared>, pool: &Pool, name: &str) -> Self {
+        Self::at(shared, Place::new(pool, name), NOWHERE, name)
+    }
+
+    /// A lane that makes tokens of a domain.
+    pub(crate) fn of_domain(shared: Arc<Shared>, domain: u8, name: &str) -> Self {
+        let place = Place::new(shared.pool_of(domain), name);
+        Self::at(shared, place, domain, name)
+    }
+
+    fn at(shared: Arc<Shared>, place: Place, home: u8, name: &str) -> Self {
+        let (bounds, generation) = shared.bounds();
+        let (violations, abroad) = (shared.violations.part(), Default::default());
+        Self { place, bounds, generation, violations, home, abroad, name: name.into(), shared }
+    }
+
+    /// Where tokens of a domain count: at home unless this domain, or the home's, has a pool.
+    fn place_of(&mut self, domain: u8) -> &mut Place {
+        if domain == self.home || !self.shared.has_domains() {
+            return &mut self.place;
+        }
+        self.place_abroad(domain)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn place_abroad(&mut self, domain: u8) -> &mut Place {
+        let Self { place, abroad, name, shared, .. } = self;
+        match abroad.get_mut(usize::from(domain)) {
+            None => place,
+            Some(cell) => cell.get_or_insert_with(|| Box::new(Place::new(shared.pool_of(domain), name))),
+        }
     }
 
     #[cold]
@@ -65,15 +114,29 @@ impl AdmissionLane for GuardianLane {
     #[inline(always)]
     fn admit(&mut self, n: u64) -> Result<(), Refusal> {
         // With a rate the lease is careful, and always says no here.
-        if self.lease.try_take(n) {
+        if self.place.lease.try_take(n) {
             return Ok(());
         }
-        self.admit_slowly(n)
+        self.place.admit_slowly(&self.shared, n)
     }
 
     #[inline(always)]
     fn release(&mut self, n: u64) {
-        self.lease.release(n);
+        self.place.lease.release(n);
+    }
+
+    fn admit_in(&mut self, domain: u8, n: u64) -> Result<(), Refusal> {
+        let shared = Arc::clone(&self.shared);
+        let place = self.place_of(domain);
+        if place.lease.try_take(n) {
+            return Ok(());
+        }
+        place.admit_slowly(&shared, n)
+    }
+
+    #[inline]
+    fn release_in(&mut self, domain: u8, n: u64) {
+        self.place_of(domain).lease.release(n);
     }
 
     #[inline(always)]
@@ -98,6 +161,6 @@ impl AdmissionLane for GuardianLane {
 
 impl fmt::Debug for GuardianLane {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("GuardianLane").field("lease", &self.lease).field("bounds", &self.bounds).finish()
+        f.debug_struct("GuardianLane").field("place", &self.place).field("bounds", &self.bounds).finish()
     }
 }

@@ -37,9 +37,11 @@ pub use constitution::{Constitution, ConstitutionError};
 pub use error::GuardianError;
 pub use guardian::Guardian;
 pub use lane::GuardianLane;
-pub use memory::{AllocatorFigures, AllocatorStats, MemoryReport};
+pub use memory::{AllocatorFigures, AllocatorStats, MemoryReader, MemoryReport, RealMemory};
 pub use notices::{Notice, Subscription};
 pub use options::{ConstitutionHook, GuardianOptions, Mark, MarkCrossed, MarkHook};
-pub use pools::{Pool, PoolError, PoolLane, PoolLevel, PoolOptions, PoolRefusal, RateLimit, Reservation};
+pub use pools::{
+    Pool, PoolError, PoolLane, PoolLevel, PoolOptions, PoolRefusal, PoolSpec, RateLimit, Reservation,
+};
 pub use quota::Limits;
 pub use report::{CleanupReport, GuardianReport};

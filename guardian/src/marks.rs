@@ -9,6 +9,7 @@
 //! cleanup that left use above the mark is tried again only after use has changed and a pause has
 //! passed, which doubles while cleanups free nothing.
 
+use crate::pools::Pool;
 use std::time::{Duration, Instant};
 
 /// The longest pause between two cleanups that free nothing, in pauses.
@@ -68,6 +69,33 @@ fn part(fraction: f64, limit: u64) -> u64 {
 /// The first level above a mark; a mark at the limit itself is crossed by the limit's last unit.
 fn above(mark: f64, limit: u64) -> u64 {
     part(mark, limit).saturating_add(1).min(limit)
+}
+
+/// A pool's own mark, which only tells.
+pub(crate) struct PoolMark {
+    pool: Pool,
+    mark: f64,
+    rearm: f64,
+    armed: bool,
+}
+
+impl PoolMark {
+    pub(crate) fn new(pool: &Pool, mark: f64, rearm: f64) -> Self {
+        Self { pool: pool.clone(), mark, rearm, armed: true }
+    }
+
+    /// The pool's path, use and limit, if the mark was crossed since the last look.
+    pub(crate) fn look(&mut self) -> Option<(String, u64, u64)> {
+        let level = self.pool.level();
+        if level.used < part(self.mark - self.rearm, level.limit) {
+            self.armed = true;
+        }
+        if !self.armed || level.used < above(self.mark, level.limit) {
+            return None;
+        }
+        self.armed = false;
+        Some((self.pool.path().to_owned(), level.used, level.limit))
+    }
 }
 
 impl Marks {

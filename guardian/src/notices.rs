@@ -24,6 +24,15 @@ pub enum Notice {
     },
     /// Use rose above a mark.
     MarkCrossed(MarkCrossed),
+    /// Use of a pool rose above its own mark.
+    PoolMarkCrossed {
+        /// Its way from the root, such as `tokens/acme`.
+        pool: String,
+        /// Units in use.
+        used: u64,
+        /// Its limit.
+        limit: u64,
+    },
     /// A cleanup began.
     CleanupBegun {
         /// Tokens in use.
@@ -44,6 +53,22 @@ pub enum Notice {
     },
     /// A constitution could not be put in force; the one before stays.
     ConstitutionProblem(String),
+    /// The real memory came near its limit: use is held at what it is.
+    MemoryShort {
+        /// Bytes that the kernel can't take back.
+        held_bytes: u64,
+        /// The limit, in bytes.
+        limit_bytes: u64,
+        /// What use is held at, in tokens.
+        tokens: u64,
+    },
+    /// The real memory is short no more; the quota's own limit holds again.
+    MemoryEased {
+        /// Bytes that the kernel can't take back.
+        held_bytes: u64,
+        /// The limit, in bytes.
+        limit_bytes: u64,
+    },
     /// The real memory has left the counted one behind by more than the bound.
     MemoryDrift {
         /// Real less counted bytes.

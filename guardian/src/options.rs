@@ -3,8 +3,8 @@
 use crate::constitution::Constitution;
 use crate::error::GuardianError;
 use crate::marks::MarkFractions;
-use crate::memory::AllocatorStats;
-use crate::pools::RateLimit;
+use crate::memory::{AllocatorStats, MemoryReader};
+use crate::pools::{PoolSpec, RateLimit};
 use crate::quota::Limits;
 use ng_core::events::EventRecorder;
 use std::fmt;
@@ -48,6 +48,8 @@ pub struct GuardianOptions {
     /// Tokens let in a second, beside the quotas; a lane then reads a clock at each admission.
     /// Default none.
     pub rate: Option<RateLimit>,
+    /// Quotas on other things, and pools within `tokens` or within them. Default none.
+    pub pools: Vec<PoolSpec>,
     /// The mark that warns once use is above it; above 0. Default 0.80.
     pub soft_mark: f64,
     /// The mark above which a cleanup starts; above the soft mark and at most 1. Default 0.95.
@@ -67,6 +69,15 @@ pub struct GuardianOptions {
     /// How far the resident set may lie above the counted bytes before it is told, once until it
     /// came back below half of this; 0 never tells. Default 1 GiB.
     pub drift_bound_bytes: u64,
+    /// The share of the control group's limit at which the real memory is short, counting what the
+    /// kernel can't take back; 0 never finds it short. While it is, use may not rise above what it
+    /// was: tokens that take the place of deleted ones go in, tokens that need new memory are refused
+    /// with that reason. Default 0.95.
+    pub memory_mark: f64,
+    /// How far it must sink below `memory_mark` to be short no more; below that mark. Default 0.05.
+    pub memory_rearm: f64,
+    /// Reads the real memory in place of `/proc` and the control group. Default none.
+    pub memory_reader: Option<MemoryReader>,
     /// Reads the allocator's own figures into [`MemoryReport::allocator`](crate::MemoryReport).
     pub allocator: Option<AllocatorStats>,
     /// The bounds on a token.
@@ -90,6 +101,7 @@ impl Default for GuardianOptions {
         Self {
             limits: Limits::default(),
             rate: None,
+            pools: Vec::new(),
             soft_mark: 0.80,
             cleanup_mark: 0.95,
             rearm: 0.05,
@@ -97,6 +109,9 @@ impl Default for GuardianOptions {
             max_lease: 1_024,
             memory_interval: Duration::from_millis(100),
             drift_bound_bytes: 1 << 30,
+            memory_mark: 0.95,
+            memory_rearm: 0.05,
+            memory_reader: None,
             allocator: None,
             constitution: Constitution::default(),
             events: None,
@@ -112,6 +127,7 @@ impl fmt::Debug for GuardianOptions {
         f.debug_struct("GuardianOptions")
             .field("limits", &self.limits)
             .field("rate", &self.rate)
+            .field("pools", &self.pools)
             .field("soft_mark", &self.soft_mark)
             .field("cleanup_mark", &self.cleanup_mark)
             .field("rearm", &self.rearm)
@@ -119,6 +135,9 @@ impl fmt::Debug for GuardianOptions {
             .field("max_lease", &self.max_lease)
             .field("memory_interval", &self.memory_interval)
             .field("drift_bound_bytes", &self.drift_bound_bytes)
+            .field("memory_mark", &self.memory_mark)
+            .field("memory_rearm", &self.memory_rearm)
+            .field("memory_reader", &self.memory_reader.is_some())
             .field("allocator", &self.allocator.is_some())
             .field("constitution", &self.constitution)
             .field("events", &self.events.is_some())
@@ -156,6 +175,19 @@ impl GuardianOptions {
             "a cleanup must free something, such as 0.80",
         )?;
         below(("rearm", self.rearm), soft, "use could never sink that far, write such as 0.05")?;
+        if self.memory_mark != 0.0 {
+            let fractions = [("memory_mark", self.memory_mark), ("memory_rearm", self.memory_rearm)];
+            for (option, given) in fractions {
+                if !(given > 0.0 && given <= 1.0) {
+                    return Err(GuardianError::NoFraction { option, given });
+                }
+            }
+            below(
+                ("memory_rearm", self.memory_rearm),
+                ("memory_mark", self.memory_mark),
+                "memory could never sink that far, write such as 0.05",
+            )?;
+        }
         if self.max_lease == 0 {
             let why = "would make every token ask for the lock";
             return Err(GuardianError::TooSmall { option: "max_lease", given: 0, why, least: 1 });
@@ -228,6 +260,10 @@ mod tests {
         assert!(fault(|o| o.rearm = 0.9).contains("guardian.rearm = 0.9 is not below"));
         assert!(fault(|o| o.limits.max_tokens = 0).contains("guardian.max_tokens = 0 admits no token"));
         assert!(fault(|o| o.limits.max_memory_bytes = 63).contains("write 64 or more"));
+        assert!(fault(|o| o.memory_mark = f64::NAN).contains("guardian.memory_mark = NaN is no fraction"));
+        assert!(fault(|o| o.memory_mark = -0.1).contains("guardian.memory_mark = -0.1"));
+        assert!(fault(|o| o.memory_rearm = 0.95).contains("guardian.memory_rearm = 0.95 is not below"));
+        GuardianOptions { memory_mark: 0.0, ..GuardianOptions::default() }.validate().unwrap();
         assert!(fault(|o| o.max_lease = 0).contains("guardian.max_lease = 0"));
         let rate = Some(RateLimit { per_second: 1, burst: 0 });
         assert!(fault(|o| o.rate = rate).contains("guardian.rate.burst = 0 admits no token"));

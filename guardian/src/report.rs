@@ -33,6 +33,8 @@ pub struct GuardianReport {
     pub refusals: u64,
     /// Panics of a reclaim, a mark hook or an event recorder that were caught.
     pub panics: u64,
+    /// How often the real memory became short.
+    pub shortages: u64,
     /// How often the drift of the real memory passed its bound.
     pub drifts: u64,
     /// How often the constitution's history changed into one that could not be put in force.

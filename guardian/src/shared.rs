@@ -1,13 +1,14 @@
 //! What lanes, the guardian and its thread share. It decides nothing on its own.
 
 use crate::constitution::{Bounds, Constitution, ConstitutionError};
+use crate::error::GuardianError;
 use crate::lease::{LeasePool, Shortfall};
 use crate::memory::Readings;
 use crate::news::News;
 use crate::notices::{Notice, Subscribers};
 use crate::options::{ConstitutionHook, GuardianOptions, MarkHook};
-use crate::pools::{Limiter, Pool, PoolRefusal};
-use crate::quota::{Limits, pool_refusal};
+use crate::pools::{DOMAINS, Limiter, Planned, Pool, PoolRefusal};
+use crate::quota::{Limits, bytes_of, pool_refusal};
 use crate::report::{CleanupReport, GuardianReport};
 use crate::tally::Tally;
 use ng_core::admission::{Reclaim, Refusal};
@@ -45,8 +46,10 @@ pub(crate) struct Shared {
     pub(crate) pool: Arc<LeasePool>,
     /// The same pool, for pools within it.
     pub(crate) tokens: Pool,
-    /// Quotas on other things, by name.
+    /// Quotas on other things, and pools that were planned at the start, by name.
     pub(crate) quotas: Mutex<BTreeMap<String, Pool>>,
+    domains: [Option<Pool>; DOMAINS],
+    has_domains: bool,
     pub(crate) rate_refused: AtomicU64,
     pub(crate) violations: Arc<Tally>,
     pub(crate) readings: Readings,
@@ -62,11 +65,33 @@ pub(crate) struct Shared {
     /// What frees, or what it frees for, has changed since the thread last looked.
     pub(crate) cleanup_changed: AtomicBool,
     pub(crate) thread: OnceLock<Thread>,
-    limits: Mutex<Limits>,
+    limits: Mutex<InForce>,
     law: Mutex<Law>,
     generation: AtomicU64,
     reclaim: Mutex<Option<Weak<dyn Reclaim>>>,
     obstacle: AtomicU8,
+}
+
+/// What the pool's limit is made of.
+#[derive(Debug, Clone, Copy)]
+struct InForce {
+    limits: Limits,
+    short: Option<Short>,
+}
+
+/// Real memory is short.
+#[derive(Debug, Clone, Copy)]
+struct Short {
+    /// What use is held at, in tokens.
+    tokens: u64,
+    held: u64,
+    limit: u64,
+}
+
+impl InForce {
+    fn tokens(&self) -> u64 {
+        self.limits.tokens().min(self.short.map_or(u64::MAX, |short| short.tokens))
+    }
 }
 
 struct Law {
@@ -79,14 +104,19 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Shared {
-    pub(crate) fn new(options: &GuardianOptions) -> Result<Self, ConstitutionError> {
+    /// And the pools that have marks of their own.
+    pub(crate) fn new(options: &GuardianOptions) -> Result<(Self, Vec<(Pool, f64)>), GuardianError> {
         let bounds = Bounds::new(&options.constitution)?;
         let pool = LeasePool::new(options.limits.tokens(), options.max_lease);
         let limiter = options.rate.and_then(|rate| Limiter::new(TOKENS, rate)).map(Arc::new);
-        Ok(Self {
-            tokens: Pool::of(Arc::clone(&pool), TOKENS, limiter),
+        let tokens = Pool::of(Arc::clone(&pool), TOKENS, limiter);
+        let Planned { pools, marked, domains } = Planned::new(&tokens, options.rearm, &options.pools)?;
+        let shared = Self {
+            tokens,
             pool,
-            quotas: Mutex::default(),
+            quotas: Mutex::new(pools),
+            has_domains: domains.iter().any(Option::is_some),
+            domains,
             rate_refused: AtomicU64::new(0),
             violations: Arc::default(),
             readings: Readings::default(),
@@ -100,12 +130,24 @@ impl Shared {
             stop: AtomicBool::new(false),
             cleanup_changed: AtomicBool::new(false),
             thread: OnceLock::new(),
-            limits: Mutex::new(options.limits),
+            limits: Mutex::new(InForce { limits: options.limits, short: None }),
             law: Mutex::new(Law { constitution: options.constitution.clone(), bounds }),
             generation: AtomicU64::new(0),
             reclaim: Mutex::new(None),
             obstacle: AtomicU8::new(Obstacle::None as u8),
-        })
+        };
+        Ok((shared, marked))
+    }
+
+    /// Whether any domain has a pool of its own.
+    #[inline(always)]
+    pub(crate) fn has_domains(&self) -> bool {
+        self.has_domains
+    }
+
+    /// Where tokens of a domain count.
+    pub(crate) fn pool_of(&self, domain: u8) -> &Pool {
+        self.domains.get(usize::from(domain)).and_then(Option::as_ref).unwrap_or(&self.tokens)
     }
 
     /// Lets the guardian's thread look now instead of at its next turn.
@@ -178,13 +220,29 @@ impl Shared {
     }
 
     pub(crate) fn limits(&self) -> Limits {
-        *lock(&self.limits)
+        lock(&self.limits).limits
+    }
+
+    /// Real memory is short: use may not rise above what it is. Returns that, in tokens.
+    pub(crate) fn hold(&self, held: u64, limit: u64) -> u64 {
+        let mut current = lock(&self.limits);
+        let tokens = self.pool.level().used;
+        current.short = Some(Short { tokens, held, limit });
+        self.pool.set_limit(current.tokens());
+        tokens
+    }
+
+    /// Real memory is short no more.
+    pub(crate) fn let_go(&self) {
+        let mut current = lock(&self.limits);
+        current.short = None;
+        self.pool.set_limit(current.tokens());
     }
 
     pub(crate) fn set_limits(&self, limits: Limits) {
         let mut current = lock(&self.limits);
-        *current = limits;
-        self.pool.set_limit(limits.tokens());
+        current.limits = limits;
+        self.pool.set_limit(current.tokens());
         drop(current);
         self.cleanup_changed.store(true, Ordering::Release);
         self.wake();
@@ -213,9 +271,20 @@ impl Shared {
         if !shortfall.at_root {
             return pool_refusal(asked, shortfall);
         }
+        let InForce { limits, short } = *lock(&self.limits);
+        if let Some(short) = short.filter(|short| short.tokens < limits.tokens()) {
+            return Refusal {
+                quota: "memory",
+                asked: bytes_of(asked),
+                used: short.held,
+                limit: short.limit,
+                top: shortfall.top.iter().map(|(name, held)| (name.clone(), bytes_of(*held))).collect(),
+                reason: Some("the process's real memory is near the limit of its control group"),
+            };
+        }
         let obstacle = usize::from(self.obstacle.load(Ordering::Relaxed));
         let reason = Obstacle::REASONS.get(obstacle).copied().flatten();
-        self.limits().refusal(asked, shortfall, reason)
+        limits.refusal(asked, shortfall, reason)
     }
 
     /// Counts a refusal by a rate, and makes what the caller is told.

@@ -2,21 +2,15 @@
 //! which is model-checked is the one which ships. It adds nothing of its own.
 
 #[cfg(not(loom))]
-pub(crate) use std::{
-    sync::{
-        Mutex, MutexGuard,
-        atomic::{AtomicI64, Ordering},
-    },
-    thread::yield_now,
+pub(crate) use std::sync::{
+    Mutex, MutexGuard,
+    atomic::{AtomicI64, Ordering},
 };
 
 #[cfg(loom)]
-pub(crate) use loom::{
-    sync::{
-        Mutex, MutexGuard,
-        atomic::{AtomicI64, Ordering},
-    },
-    thread::yield_now,
+pub(crate) use loom::sync::{
+    Mutex, MutexGuard,
+    atomic::{AtomicI64, Ordering},
 };
 
 /// The owner's side of the asymmetric fence where the other side is `membarrier(2)`: it holds the

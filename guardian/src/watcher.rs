@@ -3,10 +3,11 @@
 //! while it calls what others wrote.
 
 use crate::cdna::{Court, Verdict};
-use crate::marks::{Marks, Seen};
-use crate::memory::{Drift, Pace, Probe, drift};
+use crate::marks::{Marks, PoolMark, Seen};
+use crate::memory::{Change, Drift, Pace, Probe, Reading, Shortage, drift};
 use crate::notices::Notice;
 use crate::options::{GuardianOptions, Mark, MarkCrossed};
+use crate::pools::Pool;
 use crate::quota::bytes_of;
 use crate::report::CleanupReport;
 use crate::shared::{Obstacle, Shared, lock};
@@ -26,6 +27,8 @@ struct Watcher {
     probe: Option<Probe>,
     pace: Pace,
     drift: Drift,
+    shortage: Shortage,
+    pools: Vec<PoolMark>,
     interval: Duration,
     next_read: Instant,
     next_news: Instant,
@@ -38,14 +41,17 @@ pub(crate) fn start(
     shared: &Arc<Shared>,
     options: &GuardianOptions,
     court: Option<Court>,
+    marked: &[(Pool, f64)],
 ) -> std::io::Result<JoinHandle<()>> {
     let now = Instant::now();
     let mut watcher = Watcher {
         shared: Arc::clone(shared),
         marks: Marks::new(options.marks(), options.memory_interval),
-        probe: Probe::open(options.allocator.clone()),
+        probe: Probe::open(options.allocator.clone(), options.memory_reader.clone()),
         pace: Pace::new(options.memory_interval),
         drift: Drift::new(options.drift_bound_bytes),
+        shortage: Shortage::new(options.memory_mark, options.memory_rearm),
+        pools: marked.iter().map(|(pool, mark)| PoolMark::new(pool, *mark, options.rearm)).collect(),
         interval: options.memory_interval,
         next_read: now,
         next_news: now,
@@ -68,6 +74,9 @@ impl Watcher {
                 self.read_memory(now);
             }
             self.look_at_marks();
+            if now >= self.next_look {
+                self.look_at_pools();
+            }
             if now >= self.next_look {
                 self.look_at_history(now);
             }
@@ -99,6 +108,7 @@ impl Watcher {
         shared.readings.note(reading);
         let pressed = reading.pressure.is_some_and(|percent| percent > 0.0);
         self.next_read = now + self.pace.next(reading.resident, reading.cgroup_limit, pressed);
+        self.judge(&reading);
         let drift_bytes = drift(reading.resident, bytes_of(self.shared.pool.level().used));
         if self.drift.passes(drift_bytes) {
             lock(&self.shared.report).drifts += 1;
@@ -111,6 +121,26 @@ impl Watcher {
                 &note,
             );
             self.tell(Notice::MemoryDrift { drift_bytes, resident_bytes });
+        }
+    }
+
+    /// Holds use at what it is while the real memory is short. One change of a limit for each change
+    /// of the state, so nothing spins, however long it lasts.
+    fn judge(&mut self, reading: &Reading) {
+        match self.shortage.look(reading) {
+            None => {}
+            Some(Change::Short { held, limit }) => {
+                let tokens = self.shared.hold(held, limit);
+                lock(&self.shared.report).shortages += 1;
+                let note = format!("no more than {tokens} tokens at once until it has sunk");
+                self.record(Event::rare(EventKind::MEMORY_SHORT, held, limit), &note);
+                self.tell(Notice::MemoryShort { held_bytes: held, limit_bytes: limit, tokens });
+            }
+            Some(Change::Eased { held, limit }) => {
+                self.shared.let_go();
+                self.record(Event::rare(EventKind::MEMORY_EASED, held, limit), "");
+                self.tell(Notice::MemoryEased { held_bytes: held, limit_bytes: limit });
+            }
         }
     }
 
@@ -139,14 +169,23 @@ impl Watcher {
             if self.shared.cleanup_changed.swap(false, Ordering::AcqRel) {
                 self.marks.arm_cleanup();
             }
-            let level = self.shared.pool.level();
-            let seen = self.marks.observe(level.used, level.limit, Instant::now());
-            self.act(seen, level.used, level.limit);
+            // Of the quota's own limit, even while short memory holds use below it.
+            let (used, limit) = (self.shared.pool.level().used, self.limit());
+            let seen = self.marks.observe(used, limit, Instant::now());
+            self.act(seen, used, limit);
             // Use may have passed a mark since the look: then `set_alarm` says so at once.
-            let alarm = self.marks.alarm(level.limit).unwrap_or(u64::MAX);
+            let alarm = self.marks.alarm(limit).unwrap_or(u64::MAX);
             if !self.shared.pool.set_alarm(alarm) || self.stopped() {
                 return;
             }
+        }
+    }
+
+    fn look_at_pools(&mut self) {
+        let crossed: Vec<_> = self.pools.iter_mut().filter_map(PoolMark::look).collect();
+        for (pool, used, limit) in crossed {
+            self.record(Event::rare(EventKind::MARK_CROSSED, used, limit), &format!("soft mark of {pool}"));
+            self.tell(Notice::PoolMarkCrossed { pool, used, limit });
         }
     }
 
@@ -186,11 +225,15 @@ impl Watcher {
             self.record(Event::rare(EventKind::CLEANUP_ENDED, freed, micros), "");
             self.tell(Notice::CleanupEnded(cleanup));
         }
-        let level = self.shared.pool.level();
-        if self.marks.cleaned(freed, level.used, level.limit, Instant::now()) {
+        let (used, limit) = (self.shared.pool.level().used, self.limit());
+        if self.marks.cleaned(freed, used, limit, Instant::now()) {
             obstacle = Obstacle::None;
         }
         self.shared.set_obstacle(obstacle);
+    }
+
+    fn limit(&self) -> u64 {
+        self.shared.limits().tokens()
     }
 
     fn tell(&self, notice: Notice) {

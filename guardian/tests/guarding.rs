@@ -3,8 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "what a test's helper can't have fails the test")]
 #![cfg(not(loom))]
 
+mod common;
+
+use common::{Heard, eventually};
 use ng_core::admission::{Admission, AdmissionLane, Reclaim};
-use ng_core::events::{Event, EventKind, EventLane, EventRecorder, NoRecorder, RecorderStats};
+use ng_core::events::EventKind;
 use ng_core::token::Token;
 use ng_guardian::{
     Constitution, ConstitutionError, Guardian, GuardianError, GuardianLane, GuardianOptions, Limits, Mark,
@@ -12,7 +15,7 @@ use ng_guardian::{
 };
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// So long that nothing in a test waits for it: what happens, happens because a lane asked.
 const NEVER: Duration = Duration::from_secs(3_600);
@@ -20,15 +23,6 @@ const NEVER: Duration = Duration::from_secs(3_600);
 fn options(max_tokens: u64) -> GuardianOptions {
     let limits = Limits { max_tokens, max_memory_bytes: u64::MAX };
     GuardianOptions { limits, memory_interval: NEVER, ..GuardianOptions::default() }
-}
-
-/// Waits for the guardian's thread; a test that waits in vain fails.
-fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !holds() {
-        assert!(begun.elapsed() < Duration::from_secs(20), "in vain: {what}");
-        std::thread::sleep(Duration::from_millis(1));
-    }
 }
 
 /// Frees what it is asked for, as long as it has some.
@@ -57,29 +51,6 @@ impl Reclaim for Store {
         self.stock.fetch_sub(freed, Ordering::SeqCst);
         self.lane.lock().unwrap().release(freed);
         freed
-    }
-}
-
-#[derive(Default)]
-struct Heard(Mutex<Vec<(Event, String)>>);
-
-impl Heard {
-    fn of(&self, kind: EventKind) -> Vec<(Event, String)> {
-        self.0.lock().unwrap().iter().filter(|heard| heard.0.kind == kind).cloned().collect()
-    }
-}
-
-impl EventRecorder for Heard {
-    fn lane(&self, name: &str) -> Box<dyn EventLane> {
-        NoRecorder.lane(name)
-    }
-
-    fn record_rare(&self, event: Event, note: &str) {
-        self.0.lock().unwrap().push((event, note.to_owned()));
-    }
-
-    fn stats(&self) -> RecorderStats {
-        RecorderStats::default()
     }
 }
 

@@ -2,34 +2,22 @@
 #![cfg(all(target_os = "linux", not(loom)))]
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test reports by panicking; skips are said")]
 
-use ng_core::events::{Event, EventKind, EventLane, EventRecorder, NoRecorder, RecorderStats};
-use ng_guardian::{AllocatorFigures, Guardian, GuardianOptions, Notice};
+mod common;
+
+use common::{Heard, eventually};
+use ng_core::admission::{Admission, AdmissionLane};
+use ng_core::events::EventKind;
+use ng_guardian::{AllocatorFigures, Guardian, GuardianOptions, Limits, Notice, RealMemory};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 const CHILD: &str = "NG_GUARDIAN_TEST_CHILD";
 
 fn often() -> GuardianOptions {
     GuardianOptions { memory_interval: Duration::from_millis(2), ..GuardianOptions::default() }
-}
-
-#[derive(Default)]
-struct Heard(Mutex<Vec<(Event, String)>>);
-
-impl EventRecorder for Heard {
-    fn lane(&self, name: &str) -> Box<dyn EventLane> {
-        NoRecorder.lane(name)
-    }
-
-    fn record_rare(&self, event: Event, note: &str) {
-        self.0.lock().unwrap().push((event, note.to_owned()));
-    }
-
-    fn stats(&self) -> RecorderStats {
-        RecorderStats::default()
-    }
 }
 
 #[test]
@@ -45,17 +33,10 @@ fn drift_beyond_the_bound_is_told_once_and_always_reported() {
     let Notice::MemoryDrift { drift_bytes, resident_bytes } = notice else { panic!("{notice:?}") };
     assert_eq!(drift_bytes, i64::try_from(resident_bytes).unwrap(), "no token was admitted");
     let reads = guardian.memory().unwrap().reads;
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while guardian.memory().unwrap().reads < reads + 5 {
-        assert!(Instant::now() < deadline, "it is read no more");
-        std::thread::sleep(Duration::from_millis(2));
-    }
+    eventually("it is read again", || guardian.memory().unwrap().reads >= reads + 5);
     assert!(guardian.memory().unwrap().drift_bytes >= drift_bytes);
     assert_eq!(guardian.report().drifts, 1);
-    assert_eq!(
-        heard.0.lock().unwrap().iter().filter(|heard| heard.0.kind == EventKind::MEMORY_DRIFT).count(),
-        1
-    );
+    assert_eq!(heard.of(EventKind::MEMORY_DRIFT).len(), 1);
     assert_eq!(block.len(), 64 << 20);
 }
 
@@ -69,6 +50,157 @@ fn the_allocators_figures_are_the_users_own_and_a_panic_in_them_is_counted() {
     let guardian = Guardian::start(GuardianOptions { allocator: Some(panics), ..often() }).unwrap();
     assert!(guardian.report().panics >= 1);
     assert_eq!(guardian.memory(), None, "nothing was read to the end");
+}
+
+/// A reader of which the test says what is used of 1,000 bytes.
+fn of_a_thousand(used: &Arc<AtomicU64>) -> ng_guardian::MemoryReader {
+    let used = Arc::clone(used);
+    Arc::new(move || {
+        let used_bytes = used.load(Ordering::SeqCst);
+        Some(RealMemory {
+            resident_bytes: used_bytes,
+            limit_bytes: Some(1_000),
+            used_bytes,
+            ..RealMemory::default()
+        })
+    })
+}
+
+#[test]
+fn while_memory_is_short_use_does_not_rise_and_what_was_deleted_may_be_replaced() {
+    let (used, heard) = (Arc::new(AtomicU64::new(500)), Arc::new(Heard::default()));
+    let options = GuardianOptions {
+        memory_reader: Some(of_a_thousand(&used)),
+        memory_mark: 0.90,
+        memory_rearm: 0.10,
+        events: Some(heard.clone()),
+        ..often()
+    };
+    let guardian = Guardian::start(options).unwrap();
+    let notices = guardian.subscribe(16);
+    let (mut lane, mut other) = (guardian.open_lane("first"), guardian.open_lane("second"));
+    // The other one holds room that it does not use.
+    lane.admit(10_000).unwrap();
+    other.admit(1).unwrap();
+    used.store(900, Ordering::SeqCst);
+    eventually("it is found short", || guardian.report().shortages == 1);
+    for lane in [&mut lane, &mut other] {
+        let refusal = lane.admit(1).unwrap_err();
+        assert_eq!((refusal.quota, refusal.asked, refusal.used, refusal.limit), ("memory", 64, 900, 1_000));
+        assert!(refusal.to_string().contains("real memory is near the limit"), "{refusal}");
+    }
+    // The place of a deleted token takes no new memory.
+    lane.release(5);
+    other.admit(5).unwrap();
+    assert!(other.admit(1).is_err());
+    // Another limit does not open what short memory closed, nor does a margin that is too small.
+    guardian.set_limits(Limits { max_tokens: 20_000, ..Limits::default() }).unwrap();
+    used.store(801, Ordering::SeqCst);
+    let reads = guardian.memory().unwrap().reads;
+    eventually("it is read", || guardian.memory().unwrap().reads > reads + 2);
+    assert!(lane.admit(1).is_err());
+    used.store(700, Ordering::SeqCst);
+    eventually("it is short no more", || lane.admit(1).is_ok());
+    lane.admit(9_998).unwrap();
+    assert_eq!(lane.admit(1).unwrap_err().quota, "tokens", "the quota's own limit holds again");
+    assert_eq!((guardian.stats().used, guardian.report().shortages), (20_000, 1));
+    let told: Vec<_> = std::iter::from_fn(|| notices.try_next()).collect();
+    assert!(told.contains(&Notice::MemoryShort { held_bytes: 900, limit_bytes: 1_000, tokens: 10_001 }));
+    assert!(told.contains(&Notice::MemoryEased { held_bytes: 700, limit_bytes: 1_000 }));
+    assert_eq!(heard.of(EventKind::MEMORY_SHORT).len(), 1);
+    assert_eq!(heard.of(EventKind::MEMORY_EASED).len(), 1);
+}
+
+/// Of a thread, in nanoseconds; proc_pid_stat(5) counts in ticks of 10 ms, schedstat does not.
+fn processor_time_of(thread: &str) -> Option<u64> {
+    let tasks = std::fs::read_dir("/proc/self/task").ok()?;
+    tasks.filter_map(Result::ok).map(|task| task.path()).find_map(|task| {
+        let name = std::fs::read_to_string(task.join("comm")).ok()?;
+        (name.trim() == thread).then_some(())?;
+        std::fs::read_to_string(task.join("schedstat")).ok()?.split_ascii_whitespace().next()?.parse().ok()
+    })
+}
+
+/// Not a test of its own: the process that [`short_memory_that_lasts_does_not_spin`] starts, so that
+/// there is but one guardian's thread.
+#[test]
+fn child_that_is_short_for_long() {
+    if std::env::var(CHILD).as_deref() != Ok("short") {
+        return;
+    }
+    let used = Arc::new(AtomicU64::new(990));
+    let reader = Some(of_a_thousand(&used));
+    let guardian = Guardian::start(GuardianOptions { memory_reader: reader, ..GuardianOptions::default() });
+    let guardian = guardian.unwrap();
+    let mut lane = guardian.open_lane("refused");
+    eventually("it is found short", || lane.admit(1).is_err());
+    let before = processor_time_of("ng-guardian").unwrap();
+    let begun = std::time::Instant::now();
+    let mut refused = 0_u64;
+    while begun.elapsed() < Duration::from_secs(1) {
+        refused += u64::from(lane.admit(1).is_err());
+    }
+    println!("share {}", (processor_time_of("ng-guardian").unwrap() - before) / 1_000_000);
+    assert!(refused > 1_000, "{refused}");
+    assert_eq!(guardian.report().shortages, 1);
+}
+
+#[test]
+fn short_memory_that_lasts_does_not_spin() {
+    if std::fs::read("/proc/self/schedstat").is_err() {
+        println!("skipped: the kernel counts no time for each thread");
+        return;
+    }
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "child_that_is_short_for_long", "--nocapture"])
+        .env(CHILD, "short")
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    let millis = text.lines().find_map(|line| line.split_once("share ")?.1.trim().parse::<u64>().ok());
+    // A thread that spun would have used most of the second.
+    assert!(millis.is_some_and(|millis| millis < 100), "{text}");
+}
+
+/// Not a test of its own: the process that [`the_watcher_takes_next_to_nothing_of_a_core`] starts.
+#[test]
+fn child_that_is_watched() {
+    if std::env::var(CHILD).as_deref() != Ok("watched") {
+        return;
+    }
+    let guardian = Guardian::start(GuardianOptions::default()).unwrap();
+    let mut lane = guardian.open_lane("maker");
+    // What starts up is no part of it.
+    std::thread::sleep(Duration::from_millis(200));
+    let (before, begun) = (processor_time_of("ng-guardian").unwrap(), std::time::Instant::now());
+    while begun.elapsed() < Duration::from_secs(2) {
+        lane.admit(64).unwrap();
+        lane.release(64);
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let took = processor_time_of("ng-guardian").unwrap() - before;
+    println!("share {}", u128::from(took) * 1_000_000 / begun.elapsed().as_nanos());
+}
+
+/// The budget is 0.1 % of a core, 1,000 millionths. What is asserted here leaves room for a machine that
+/// does much else; the figure is printed.
+#[test]
+fn the_watcher_takes_next_to_nothing_of_a_core() {
+    if std::fs::read("/proc/self/schedstat").is_err() {
+        println!("skipped: the kernel counts no time for each thread");
+        return;
+    }
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "child_that_is_watched", "--nocapture"])
+        .env(CHILD, "watched")
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    let share = text.lines().find_map(|line| line.split_once("share ")?.1.trim().parse::<u64>().ok());
+    println!("the watcher took {share:?} millionths of a core");
+    assert!(share.is_some_and(|share| share < 10_000), "{text}");
 }
 
 /// A group of our own below the root of the hierarchy; removed when dropped.
@@ -100,19 +232,38 @@ impl Drop for Group {
     }
 }
 
-/// Not a test of its own: the process that [`the_limit_of_a_real_control_group_is_seen`] starts in
+/// Not a test of its own: the process that [`the_limit_of_a_real_control_group_is_seen_and_kept_clear_of`] starts in
 /// a group.
 #[test]
 fn child_that_reports_its_group() {
     let Ok(dir) = std::env::var(CHILD) else { return };
+    if !dir.starts_with('/') {
+        return;
+    }
     std::fs::write(Path::new(&dir).join("cgroup.procs"), std::process::id().to_string()).unwrap();
     let guardian = Guardian::start(often()).unwrap();
     let memory = guardian.memory().unwrap();
     println!("limit {:?} used {:?}", memory.cgroup_limit_bytes, memory.cgroup_used_bytes.is_some());
+    assert!(memory.cgroup_reclaimable_bytes.is_some(), "{memory:?}");
+    drop(guardian);
+
+    let options = GuardianOptions { memory_mark: 0.70, memory_rearm: 0.10, ..often() };
+    let guardian = Guardian::start(options).unwrap();
+    let mut lane = guardian.open_lane("maker");
+    lane.admit(100).unwrap();
+    let limit = memory.cgroup_limit_bytes.unwrap();
+    let block = std::hint::black_box(vec![1_u8; usize::try_from(limit / 100 * 75).unwrap()]);
+    eventually("real memory is short", || guardian.report().shortages == 1);
+    let refusal = lane.admit(2_000).unwrap_err();
+    assert_eq!((refusal.quota, refusal.limit), ("memory", limit));
+    assert!(refusal.used > limit / 100 * 70, "{refusal}");
+    drop(block);
+    eventually("real memory is short no more", || lane.admit(2_000).is_ok());
+    println!("stats {}", guardian.stats().used);
 }
 
 #[test]
-fn the_limit_of_a_real_control_group_is_seen() {
+fn the_limit_of_a_real_control_group_is_seen_and_kept_clear_of() {
     let limit = 192 << 20;
     let group = match Group::make(limit) {
         Ok(group) => group,
@@ -129,6 +280,7 @@ fn the_limit_of_a_real_control_group_is_seen() {
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
     assert!(text.contains(&format!("limit Some({limit}) used true")), "{text}");
+    assert!(text.contains("stats 2100"), "refused while real memory was short, then let in: {text}");
 }
 
 #[test]

@@ -285,8 +285,8 @@ fn a_key_in_the_wrong_place_is_told_where_it_belongs() {
         ("[metrics]\nrate = 0.5", "there is no key `rate` in [metrics]", "`rate` belongs to [tracing]"),
         ("[constitution]", "there is no section [constitution]", "the section is [guardian.constitution]"),
         (
-            "[guardian.quota]",
-            "there is no section [guardian.quota]",
+            "[guardian.limits]",
+            "there is no section [guardian.limits]",
             "what can stand here is [guardian.constitution]",
         ),
         ("[log]\ncolour = 1", "there is no key `colour` in [log]", "what can stand here is level, format"),

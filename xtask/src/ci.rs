@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::cli::{EXIT_FAILED, EXIT_OK};
 use crate::error::Error;
-use crate::workspace::Workspace;
+use crate::workspace::{Build, Workspace};
 use crate::{lint, powercut, process, stress, test};
 
 /// Half a second each; more of them prove more, and are for a night.
@@ -28,13 +28,13 @@ pub(crate) fn run(workspace: &Workspace, skip_test: bool) -> Result<u8, Error> {
     steps.push(Step { name: "lint", passed: code == EXIT_OK, took: start.elapsed() });
 
     let start = Instant::now();
-    let code = stress::run(workspace, &["--quick".to_owned()])?;
+    let code = stress::quick(workspace)?;
     steps.push(Step { name: "stress --quick", passed: code == EXIT_OK, took: start.elapsed() });
 
     let start = Instant::now();
     let cuts = powercut::cut_all(
         workspace,
-        &powercut::Args { runs: POWER_CUTS, seed: 1, backend: None, json: None },
+        &powercut::Args { runs: POWER_CUTS, seed: 1, backend: None, json: None, build: Build::Dev },
     )?;
     steps.push(Step { name: "powercut", passed: cuts.passed(), took: start.elapsed() });
 

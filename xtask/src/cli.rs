@@ -37,6 +37,8 @@ pub(crate) enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
+    /// Draw the charts under docs/charts anew, from the published documents or from new ones.
+    Report(crate::report::Args),
     /// Measure a layer beside the libraries that one would take instead: `wal`, `guardian`, …
     ///
     /// The packages under `xtask/rivals/` are a workspace of their own, which no other build compiles.
@@ -94,6 +96,9 @@ mod tests {
     #[test]
     fn every_chore_is_named() {
         let names: Vec<_> = command_names().into_iter().collect();
-        assert_eq!(names, ["ci", "help", "lint", "peers", "powercut", "rivals", "stress", "test", "tidy"]);
+        assert_eq!(
+            names,
+            ["ci", "help", "lint", "peers", "powercut", "report", "rivals", "stress", "test", "tidy"]
+        );
     }
 }

@@ -17,6 +17,9 @@ pub(crate) enum Error {
     #[error("could not read {}: {source}", path.display())]
     Read { path: PathBuf, source: io::Error },
 
+    #[error("could not write {}: {source}", path.display())]
+    Write { path: PathBuf, source: io::Error },
+
     #[error("`{layer}` has no rivals; those that have: {known}")]
     NoRivals { layer: String, known: String },
 

@@ -9,6 +9,7 @@ mod lint;
 mod peers;
 mod powercut;
 mod process;
+mod report;
 mod rivals;
 mod stress;
 mod test;
@@ -37,6 +38,7 @@ fn run(task: Task) -> Result<u8, Error> {
     let workspace = Workspace::here();
     match task {
         Task::Stress { args } => stress::run(&workspace, &args),
+        Task::Report(args) => report::run(&workspace, &args),
         Task::Rivals { layer, args } => rivals::run(&workspace, &layer, &args),
         Task::Peers => peers::run(&workspace),
         Task::Powercut(args) => powercut::run(&workspace, &args),

@@ -1,6 +1,6 @@
 //! `cargo xtask peers`: installs the programs that nobody here wrote and that end-to-end tests ask:
-//! Prometheus with promtool, and a Python with OpenTelemetry's protobuf classes. Tests that find
-//! them missing skip and say so; nothing else needs them.
+//! Prometheus with promtool, Chromium, and a Python with OpenTelemetry's protobuf classes. Tests that
+//! find them missing skip and say so; nothing else needs them.
 
 use std::path::PathBuf;
 
@@ -10,19 +10,21 @@ use crate::process;
 use crate::workspace::Workspace;
 
 /// What comes from the distribution (Debian and its kin).
-const DEBIAN: [&str; 1] = ["prometheus"];
+const DEBIAN: [&str; 2] = ["prometheus", "chromium"];
 /// What comes from PyPI, into a Python of its own under the target folder.
-const PYTHON: [&str; 3] = ["opentelemetry-proto", "grpcio", "prometheus-client"];
+const PYTHON: [&str; 4] = ["opentelemetry-proto", "grpcio", "prometheus-client", "pyyaml"];
 
 /// Installs what is missing; the exit code says whether all of it is there now.
 pub(crate) fn run(workspace: &Workspace) -> Result<u8, Error> {
     let mut missing = Vec::new();
-    if !answers(workspace, "promtool", &["--version"]) && !install_debian(workspace) {
+    let there = ["promtool", "chromium"].iter().all(|program| answers(workspace, program, &["--version"]));
+    if !there && !install_debian(workspace) {
         missing.push(format!("install by hand: {}", DEBIAN.join(" ")));
     }
     let python = venv(workspace).join("bin").join("python");
     let python = python.to_string_lossy();
-    let import = "import grpc, opentelemetry.proto.collector.trace.v1.trace_service_pb2, prometheus_client";
+    let import =
+        "import grpc, opentelemetry.proto.collector.trace.v1.trace_service_pb2, prometheus_client, yaml";
     if !answers(workspace, &python, &["-c", import]) {
         let made = answers(workspace, "python3", &["-m", "venv", &venv(workspace).to_string_lossy()]);
         let installed = made

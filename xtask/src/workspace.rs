@@ -8,6 +8,33 @@ use std::path::{Path, PathBuf};
 use crate::error::Error;
 use crate::process::Program;
 
+/// How cargo builds what is run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Build {
+    /// As the tests are built.
+    Dev,
+    /// As it ships.
+    Release,
+}
+
+impl Build {
+    /// What cargo is told.
+    pub(crate) fn flags(self) -> &'static [&'static str] {
+        match self {
+            Self::Dev => &[],
+            Self::Release => &["--release"],
+        }
+    }
+
+    /// The folder within the target folder.
+    pub(crate) fn folder(self) -> &'static str {
+        match self {
+            Self::Dev => "debug",
+            Self::Release => "release",
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Workspace {
     root: PathBuf,

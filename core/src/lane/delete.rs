@@ -59,7 +59,7 @@ where
         if !self.writer.remove(live) {
             return Err(DeleteError::NotFound(id));
         }
-        self.layers.admission.release(1);
+        self.layers.admission.release_in(id.domain(), 1);
         self.count(|ids| ids.deleted, 1);
         let event = Event::operation(EventKind::TOKEN_DELETED, u64::from(id.raw()), u64::from(generation));
         self.layers.events.record(event);
@@ -110,15 +110,22 @@ where
         self.count_logged();
         // Someone else may have deleted one since: then its record repeats theirs.
         let mut deleted = 0;
+        // Tokens come in the store's order mostly, so one call gives many of a domain back.
+        let (mut domain, mut of_domain) = (self.writer.domain(), 0);
         for live in live[..logged].iter().flatten() {
             if self.writer.remove(*live) {
                 deleted += 1;
+                if live.id().domain() != domain {
+                    self.layers.admission.release_in(domain, of_domain);
+                    (domain, of_domain) = (live.id().domain(), 0);
+                }
+                of_domain += 1;
                 let (id, generation) = (live.id().raw(), live.generation_after());
                 let event = Event::operation(EventKind::TOKEN_DELETED, id.into(), generation.into());
                 self.layers.events.record(event);
             }
         }
-        self.layers.admission.release(deleted);
+        self.layers.admission.release_in(domain, of_domain);
         self.count(|ids| ids.deleted, deleted);
         report.deleted += usize::try_from(deleted).unwrap_or(GROUP);
         report.missing += group.len() - found + logged - usize::try_from(deleted).unwrap_or(GROUP);

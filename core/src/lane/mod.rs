@@ -197,13 +197,21 @@ where
         if let Err(why) = self.check(spec) {
             return Err(self.refused(why));
         }
-        if let Err(refusal) = self.layers.admission.admit(1) {
+        // An id of the caller's own may be of another domain than the lane's.
+        let admitted = match spec.id() {
+            None => self.layers.admission.admit(1),
+            Some(id) => self.layers.admission.admit_in(id.domain(), 1),
+        };
+        if let Err(refusal) = admitted {
             return Err(self.refused(Box::new(refusal).into()));
         }
         match self.place_one(spec) {
             Ok(made) => Ok(made),
             Err(why) => {
-                self.layers.admission.release(1);
+                match spec.id() {
+                    None => self.layers.admission.release(1),
+                    Some(id) => self.layers.admission.release_in(id.domain(), 1),
+                }
                 Err(self.refused(why))
             }
         }

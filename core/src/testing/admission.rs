@@ -23,6 +23,7 @@ pub fn run(make: impl Fn(u64) -> Arc<dyn Admission>) {
     no_one_is_refused_while_an_idle_lane_holds_room(&make);
     races_admit_exactly_the_limit(&make);
     races_of_admitting_and_releasing_keep_the_count(&make);
+    what_a_domain_was_admitted_is_given_back_by_any_lane(&make);
     run_unlimited(|| make(1 << 40));
 }
 
@@ -45,6 +46,18 @@ pub fn run_unlimited(make: impl Fn() -> Arc<dyn Admission>) {
     assert!(stats.limit >= 1 << 40, "the limit is what was asked for, or none");
     drop(admission);
     assert_eq!(lane.admit(1), Ok(()), "a lane may outlive its admission");
+}
+
+fn what_a_domain_was_admitted_is_given_back_by_any_lane(make: &impl Fn(u64) -> Arc<dyn Admission>) {
+    let admission = make(100);
+    let mut zero = admission.lane_in(0, "zero");
+    let mut five = admission.lane_in(5, "five");
+    assert!(zero.admit(10).is_ok() && five.admit(20).is_ok() && zero.admit_in(5, 30).is_ok());
+    assert_eq!(admission.stats().used, 60, "each counts once");
+    five.release_in(0, 10);
+    zero.release_in(5, 50);
+    assert_eq!(admission.stats().used, 0, "all was given back");
+    assert!(five.admit(100).is_ok() && zero.admit_in(5, 1).is_err(), "the limit is the same as before");
 }
 
 fn admits_the_limit_and_no_more(make: &impl Fn(u64) -> Arc<dyn Admission>) {

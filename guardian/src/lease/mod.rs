@@ -6,13 +6,15 @@
 //!
 //! 1. the ceilings, what ended leases left in use, and the pool's free units add up to the limit
 //!    (all of it under the pool's lock);
-//! 2. no lease's `spent` rises above its ceiling (its owner looks before it takes);
-//! 3. so what is in use, the sum of all `spent`, never passes the limit.
+//! 2. no lease has more in use than its ceiling (a take that passes it is not had, but told apart and
+//!    settled under the lock);
+//! 3. so what is in use, the sum over all leases, never passes the limit.
 //!
 //! And no one is refused while anyone holds unused room: a refill that finds too little in the
 //! pool *recalls* the others' leases. The ceiling of each is replaced with one that nothing fits
-//! under, then `sync::heavy` and a wait until no owner is between its look and its take; now
-//! `spent` can only sink, and what lies between it and the old ceiling goes back to the pool.
+//! under, then comes `sync::heavy`; now whatever an owner took without asking is seen, and what lies
+//! between that and the old ceiling goes back to the pool. An owner that took just then finds itself
+//! recalled, comes to the lock, and learns whether its take was seen. Nobody waits for an owner.
 //! A recalled lease stays recalled until its owner comes for more, so a storm of refusals at the
 //! limit recalls once and then only reads.
 //!

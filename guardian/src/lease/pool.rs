@@ -55,7 +55,7 @@ fn units(n: u64) -> i64 {
 }
 
 impl LeasePool {
-    /// A pool of `limit` units whose leases are of up to `max_lease`; both are capped at 2⁶⁰.
+    /// A pool of `limit` units whose leases are of up to `max_lease`; both are capped at 2⁵².
     pub(crate) fn new(limit: u64, max_lease: u64) -> Arc<Self> {
         let tree = Arc::new(Mutex::new(Tree::new(units(limit))));
         Arc::new(Self { tree, node: ROOT, max_lease: units(max_lease), _parent: None })
@@ -95,7 +95,7 @@ impl LeasePool {
         u64::try_from(lock(&self.tree).limit(self.node)).unwrap_or(0)
     }
 
-    /// Changes the limit, at most 2⁶⁰. Below what is in use, nothing is given until it has sunk.
+    /// Changes the limit, at most 2⁵². Below what is in use, nothing is given until it has sunk.
     pub(crate) fn set_limit(&self, limit: u64) {
         lock(&self.tree).set_limit(self.node, units(limit));
     }
@@ -111,11 +111,15 @@ impl LeasePool {
         Arc::ptr_eq(&self.tree, &other.tree)
     }
 
-    pub(super) fn take(&self, holder: &Holder, n: u64) -> Result<bool, Shortfall> {
+    pub(super) fn take(&self, holder: &Holder, n: u64, pending: i64) -> Result<bool, Shortfall> {
         if n == 0 {
             return Ok(false);
         }
-        lock(&self.tree).take(holder.key, n, self.max_lease)
+        let mut tree = lock(&self.tree);
+        if tree.settle(holder.key, pending) {
+            return Ok(tree.alarm_reached());
+        }
+        tree.take(holder.key, n, self.max_lease)
     }
 
     pub(super) fn give_back(&self, holder: &Holder) {
@@ -124,6 +128,10 @@ impl LeasePool {
 
     pub(super) fn hand_over(&self, from: &Holder, to: &Holder, n: i64) {
         lock(&self.tree).hand_over(from.key, to.key, n);
+    }
+
+    pub(super) fn adopt(&self, holder: &Holder, n: u64) {
+        lock(&self.tree).adopt(holder.key, units(n));
     }
 
     pub(super) fn end(&self, holder: &Holder) {

@@ -57,6 +57,13 @@ struct Row {
     recalled: bool,
 }
 
+impl Row {
+    /// What its owner has in use. A take that is pending counts once it was counted as taken.
+    fn spent(&self) -> i64 {
+        self.words.committed(self.ceiling)
+    }
+}
+
 fn count(n: i64) -> u64 {
     u64::try_from(n).unwrap_or(0)
 }
@@ -103,7 +110,7 @@ impl Tree {
     /// A lease ends: its unused units are free, what it has in use stays in use.
     pub(super) fn end(&mut self, key: u64) {
         let Some(row) = self.rows.remove(&key) else { return };
-        let spent = row.words.spent();
+        let spent = row.spent();
         self.upwards(row.node, |node| {
             node.free += row.ceiling - spent;
             node.sharers -= 1;
@@ -154,6 +161,33 @@ impl Tree {
         Level { used: count(used), limit: count(limit), refused }
     }
 
+    /// `n` units that are in use already, whatever the limits say: nothing more is given where they are
+    /// passed, until use has sunk. Only the owner may ask.
+    pub(super) fn adopt(&mut self, key: u64, n: i64) {
+        let Some(row) = self.rows.get_mut(&key) else { return };
+        let at = row.node;
+        row.words.take_granted(n);
+        row.ceiling += n;
+        if !row.recalled {
+            row.words.set_ceiling(row.ceiling);
+        }
+        self.upwards(at, |node| node.free -= n);
+        if let Some(short) = self.path(at).filter(|(_, node)| node.free < 0).map(|(at, _)| at).last() {
+            self.recall_below(short, None);
+        }
+    }
+
+    /// The caller's own take of `n` units that found no room: `true` if it stands, because its lease was
+    /// recalled after the take and the units were counted as taken. Otherwise it is undone, also where a
+    /// limit was set below what is in use: what the lease has unused is owed then.
+    pub(super) fn settle(&mut self, key: u64, n: i64) -> bool {
+        let Some(row) = self.rows.get(&key).filter(|_| n != 0) else { return false };
+        let owes = self.path(row.node).any(|(_, node)| node.free < 0);
+        let stands = !owes && row.words.is_counted(row.ceiling);
+        row.words.take_granted(if stands { 0 } else { -n });
+        stands
+    }
+
     /// `n` units and a new lease for a row, recalling others if it must.
     pub(super) fn take(&mut self, key: u64, n: u64, max_lease: i64) -> Result<bool, Shortfall> {
         let Some(at) = self.rows.get(&key).map(|row| row.node) else { return Ok(false) };
@@ -181,8 +215,10 @@ impl Tree {
         let lease = self.lease_size(at, max_lease);
         self.upwards(at, |node| node.free -= lease);
         if let Some(row) = self.rows.get_mut(&key) {
+            // What it had unused was given back, so this is what it has in use.
+            let spent = row.words.committed(i64::MAX) + wanted;
             row.words.take_granted(wanted);
-            row.ceiling = row.words.spent() + lease;
+            row.ceiling = spent + lease;
             row.recalled = false;
             row.words.set_ceiling(row.ceiling);
         }
@@ -214,7 +250,7 @@ impl Tree {
     /// its owner may ask, since no one else knows that it isn't taking just now.
     fn take_back(&mut self, key: u64, keep: i64) {
         let Some(row) = self.rows.get_mut(&key) else { return };
-        let unused = row.ceiling - row.words.spent();
+        let unused = row.ceiling - row.spent();
         let back = (unused - keep).max(0);
         row.ceiling -= back;
         if !row.recalled {
@@ -248,12 +284,9 @@ impl Tree {
         }
         if needs_fence {
             heavy();
-            for row in rows.values().filter(|row| row.recalled) {
-                row.words.settle();
-            }
         }
         for row in rows.values_mut().filter(|row| row.recalled) {
-            let spent = row.words.spent();
+            let spent = row.spent();
             let back = row.ceiling - spent;
             row.ceiling = spent;
             if back != 0 {
@@ -264,7 +297,7 @@ impl Tree {
 
     /// Summing up touches every lane's cache line, so it is done only once so much was handed
     /// out that the alarm may have been reached.
-    fn alarm_reached(&mut self) -> bool {
+    pub(super) fn alarm_reached(&mut self) -> bool {
         let handed_out = self.node(ROOT).map_or(0, |root| root.limit - root.free);
         if handed_out < self.alarm || self.level(ROOT).used < count(self.alarm) {
             return false;
@@ -274,11 +307,7 @@ impl Tree {
     }
 
     fn spent_below(&self, top: usize) -> i64 {
-        self.rows
-            .values()
-            .filter(|row| is_below(&self.nodes, row.node, top))
-            .map(|row| row.words.spent())
-            .sum()
+        self.rows.values().filter(|row| is_below(&self.nodes, row.node, top)).map(Row::spent).sum()
     }
 
     fn ended_below(&self, top: usize) -> i64 {
@@ -288,7 +317,7 @@ impl Tree {
 
     /// The largest holders at a node and below it, by their way from there.
     fn top(&self, top: usize) -> Vec<(String, u64)> {
-        let rows = self.rows.values().map(|row| (row.node, &*row.name, row.words.spent()));
+        let rows = self.rows.values().map(|row| (row.node, &*row.name, row.spent()));
         let ended = (0..self.nodes.len()).filter_map(|at| Some((at, ENDED, self.node(at)?.ended)));
         let mut held: Vec<_> = rows
             .chain(ended)

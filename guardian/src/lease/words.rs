@@ -1,14 +1,19 @@
-//! The two words in which a lease's owner and the pool meet. Nothing here takes a lock, waits for
-//! a lock's holder, or knows the limit.
+//! The two words in which a lease's owner and the pool meet. Nothing here takes a lock, waits, or knows
+//! the limit.
 //!
 //! | word | written by | holds |
 //! |---|---|---|
-//! | `spent` | the owner alone | twice the units taken less those released; bit 0 is *busy* |
-//! | `ceiling` | whoever holds the pool's lock | twice the most that `spent` may reach, or [`RECALLED`] |
+//! | `spent` | the owner alone | bits 8–63: units taken less those released; bits 0–7: the units of the take that this is from, 0 after a release |
+//! | `ceiling` | whoever holds the pool's lock | the most that `spent` may reach, or [`RECALLED`] |
 //!
-//! Bit 0 is set from before the owner looks at its ceiling until after it has taken. With a fence
-//! between the two on the owner's side and `sync::heavy` on the pool's, either the owner sees that
-//! it is recalled or the pool sees that it is busy, and waits.
+//! The owner takes first and looks then: it stores the new `spent`, and it has the units if that is not
+//! above its ceiling. Otherwise the take is *pending*, and the owner goes to the pool's lock, where it is
+//! settled. With a fence between store and look on the owner's side and `sync::heavy` on the pool's,
+//! either the owner sees that it is recalled or the pool sees what it took. Both may be; so the pool
+//! counts what it saw, and under the lock a take that was counted stands, and one that was not is undone.
+//! A `spent` above the ceiling that the pool accounts for can only be a pending take, and bits 0–7 say
+//! how much of it that is ([`Words::committed`]). So no one ever waits for an owner, though its thread
+//! sleeps between store and look.
 //!
 //! The ceiling stands in one of two cells, chosen when the lease is opened. [`Words::try_take`]
 //! looks at the *quick* one behind a fence for the compiler alone, which is enough where the heavy
@@ -16,13 +21,19 @@
 //! second look at a rate) has its ceiling in the *careful* cell: it finds nothing in the quick one,
 //! and so the hot path needs no branch to tell the two apart.
 
-use crate::sync::{AtomicI64, Ordering, light_full, light_quick, point, yield_now};
+use crate::sync::{AtomicI64, Ordering, light_full, light_quick, point};
 
-/// The most units that a limit, or a single request, may have: so that sums of doubled numbers
+/// The most units that a limit, or a single request, may have: so that sums of shifted numbers
 /// stay within 64 bits.
-pub(super) const MAX_UNITS: i64 = 1 << 60;
+pub(super) const MAX_UNITS: i64 = 1 << 52;
 
-const BUSY: i64 = 1;
+/// The most units of a take that need not ask the pool.
+pub(super) const MAX_QUICK: u64 = TAKE.cast_unsigned();
+
+const SHIFT: u32 = 8;
+
+/// The bits that say how much the last take was.
+const TAKE: i64 = (1 << SHIFT) - 1;
 
 /// A ceiling that nothing fits under, below any `spent` that limits up to [`MAX_UNITS`] allow.
 const RECALLED: i64 = i64::MIN / 2;
@@ -50,72 +61,56 @@ impl Words {
         if self.is_careful { &self.careful } else { &self.quick }
     }
 
-    /// The owner of a quick lease takes `n` units if they fit under its ceiling; that of a careful
-    /// one never does.
+    /// The owner takes `n` units, 1 to [`MAX_QUICK`], and learns whether it has them; otherwise the take
+    /// is pending. A careful lease never has them at once.
     #[inline(always)]
     pub(super) fn try_take(&self, n: i64) -> bool {
         point();
         let before = self.spent.load(Ordering::Relaxed);
-        self.spent.store(before | BUSY, Ordering::Relaxed);
+        let after = (before | TAKE) + ((n << SHIFT) + n - TAKE);
+        self.spent.store(after, Ordering::Release);
         light_quick();
-        self.finish_take(before, n, &self.quick)
+        let has = after <= self.quick.load(Ordering::Acquire);
+        point();
+        has
     }
 
-    /// The owner of a careful lease takes `n` units if they fit under its ceiling; that of a quick
-    /// one never does.
-    pub(super) fn try_take_carefully(&self, n: i64) -> bool {
-        let before = self.spent.load(Ordering::Relaxed);
-        self.spent.store(before | BUSY, Ordering::Relaxed);
+    /// A second look of a pending take, for the owner of a careful lease.
+    pub(super) fn has_carefully(&self) -> bool {
         light_full();
-        self.finish_take(before, n, &self.careful)
+        self.spent.load(Ordering::Relaxed) <= self.careful.load(Ordering::Acquire)
     }
 
-    #[inline(always)]
-    fn finish_take(&self, before: i64, n: i64, ceiling: &AtomicI64) -> bool {
-        let after = before + 2 * n;
-        // Two branches, not one store of either value: what is taken next must not wait for this
-        // load.
-        if after <= ceiling.load(Ordering::Acquire) {
-            point();
-            self.spent.store(after, Ordering::Release);
-            true
-        } else {
-            point();
-            self.spent.store(before, Ordering::Release);
-            false
-        }
-    }
-
-    /// The owner releases `n` units, and learns twice how many it now holds unused; less than 0 if it
-    /// is recalled or careful. Needs no busy bit: room that appears late is never room given twice.
+    /// The owner releases `n` units, and learns how many it now holds unused, shifted as
+    /// [`unused`] says; less than 0 if it is recalled or careful. Room that appears late is never
+    /// room given twice.
     #[inline(always)]
     pub(super) fn put_back(&self, n: i64) -> i64 {
         point();
-        let after = self.spent.load(Ordering::Relaxed) - 2 * n;
+        let after = (self.spent.load(Ordering::Relaxed) & !TAKE) - (n << SHIFT);
         self.spent.store(after, Ordering::Release);
         self.quick.load(Ordering::Relaxed) - after
     }
 
-    /// The owner takes `n` units whatever its ceiling says; it holds the pool's lock and raises
-    /// the ceiling next.
+    /// The owner has `n` units more (less, if below zero) whatever its ceiling says; it holds the pool's
+    /// lock, and no take of it is pending afterwards.
     pub(super) fn take_granted(&self, n: i64) {
-        let before = self.spent.load(Ordering::Relaxed);
-        self.spent.store(before + 2 * n, Ordering::Release);
+        let before = self.spent.load(Ordering::Relaxed) & !TAKE;
+        self.spent.store(before + (n << SHIFT), Ordering::Release);
     }
 
-    /// Units taken less units released, as of now.
-    pub(super) fn spent(&self) -> i64 {
-        self.spent.load(Ordering::Acquire) >> 1
+    /// Units taken less units released, as of now, without those of a take that is pending by the
+    /// `ceiling` that the pool accounts for.
+    pub(super) fn committed(&self, ceiling: i64) -> i64 {
+        let word = self.spent.load(Ordering::Acquire);
+        let spent = word >> SHIFT;
+        if spent > ceiling { spent - (word & TAKE) } else { spent }
     }
 
-    /// Waits until the owner is in no take that began before the recall. Called after
-    /// [`Words::recall`] and `sync::heavy`. The wait is a few instructions long, or as long as
-    /// the owner's thread is off its core.
-    pub(super) fn settle(&self) {
-        while self.spent.load(Ordering::Acquire) & BUSY != 0 {
-            point();
-            yield_now();
-        }
+    /// Whether the owner's pending take is within the `ceiling` that the pool accounts for: then it was
+    /// counted when the lease was recalled.
+    pub(super) fn is_counted(&self, ceiling: i64) -> bool {
+        self.spent.load(Ordering::Relaxed) >> SHIFT <= ceiling
     }
 
     /// Nothing fits from now on, as soon as the owner sees it.
@@ -125,6 +120,11 @@ impl Words {
 
     /// The owner may take until `spent` is `ceiling`.
     pub(super) fn set_ceiling(&self, ceiling: i64) {
-        self.ceiling().store(2 * ceiling, Ordering::Release);
+        self.ceiling().store((ceiling << SHIFT) | TAKE, Ordering::Release);
     }
+}
+
+/// What [`Words::put_back`] says of a lease that holds so many units unused.
+pub(super) const fn unused(n: i64) -> i64 {
+    (n << SHIFT) | TAKE
 }

@@ -24,6 +24,16 @@ pub(super) struct Cgroup {
 struct Level {
     limit: File,
     used: File,
+    stat: Option<File>,
+}
+
+/// The tightest limit, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Limited {
+    pub(super) limit: u64,
+    pub(super) used: u64,
+    /// What of that the kernel can take back.
+    pub(super) reclaimable: Option<u64>,
 }
 
 /// Where the process's memory controller is.
@@ -52,6 +62,7 @@ impl Cgroup {
                 Some(Level {
                     limit: File::open(dir.join(limit)).ok()?,
                     used: File::open(dir.join(used)).ok()?,
+                    stat: File::open(dir.join("memory.stat")).ok(),
                 })
             })
             .collect();
@@ -60,15 +71,17 @@ impl Cgroup {
         Self { levels, pressure, readings: 0 }
     }
 
-    /// The tightest limit, and what is used of it, in bytes.
-    pub(super) fn limit_and_use(&mut self) -> Option<(u64, u64)> {
+    /// The tightest limit, and what is used of it.
+    pub(super) fn limit_and_use(&mut self) -> Option<Limited> {
         self.readings += 1;
         if self.readings > LOOK_AGAIN {
             *self = Self::find();
         }
         let limits = self.levels.iter().filter_map(|level| Some((number(&level.limit)?, level)));
         let (limit, level) = limits.filter(|(limit, _)| *limit < NO_LIMIT).min_by_key(|(limit, _)| *limit)?;
-        Some((limit, number(&level.used)?))
+        let stat = level.stat.as_ref().and_then(whole);
+        let reclaimable = stat.map(|stat| reclaimable(&stat));
+        Some(Limited { limit, used: number(&level.used)?, reclaimable })
     }
 
     /// Percent of the last 10 s in which some task waited for memory.
@@ -81,6 +94,29 @@ impl Cgroup {
 fn average(text: &str) -> Option<f64> {
     let some = text.lines().find_map(|line| line.strip_prefix("some "))?;
     some.split_ascii_whitespace().find_map(|field| field.strip_prefix("avg10="))?.parse().ok()
+}
+
+/// Page cache and slabs that the kernel can take back, from `memory.stat`. Version 1 has the sums
+/// with the groups below under names of their own, and no slabs; what lies in shared memory is not in
+/// either file list.
+fn reclaimable(stat: &str) -> u64 {
+    let named = |name: &str| {
+        let mut rest = stat.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        rest.find_map(|bytes| bytes.trim().parse::<u64>().ok())
+    };
+    let files = |prefix: &str| {
+        let list = |list: &str| named(&format!("{prefix}{list}"));
+        Some(list("inactive_file")? + list("active_file")?)
+    };
+    files("total_").or_else(|| files("")).unwrap_or(0) + named("slab_reclaimable").unwrap_or(0)
+}
+
+/// A file of a few KiB, to its end.
+fn whole(file: &File) -> Option<String> {
+    let mut bytes = vec![0; 16 << 10];
+    let len = file.read_at(&mut bytes, 0).ok()?;
+    bytes.truncate(len);
+    String::from_utf8(bytes).ok()
 }
 
 fn text(file: &File) -> Option<String> {
@@ -162,6 +198,15 @@ mod tests {
         assert_eq!(place("0::/x\n", "33 24 0:30 / /proc rw - proc proc rw\n"), None);
         assert_eq!(Cgroup::default().limit_and_use(), None);
         assert_eq!(Cgroup::default().pressure(), None);
+    }
+
+    #[test]
+    fn what_can_be_taken_back_is_the_files_and_the_slabs_of_either_version() {
+        let two = "anon 5\nfile 90\nshmem 40\ninactive_anon 4\ninactive_file 20\nactive_file 30\nslab_reclaimable 7\n";
+        assert_eq!(reclaimable(two), 57);
+        let one = "inactive_file 1\nactive_file 2\ntotal_inactive_file 20\ntotal_active_file 30\n";
+        assert_eq!(reclaimable(one), 50);
+        assert_eq!(reclaimable("nonsense"), 0);
     }
 
     #[test]

@@ -8,9 +8,11 @@ mod drift;
 mod pace;
 #[cfg(target_os = "linux")]
 mod resident;
+mod shortage;
 
 pub(crate) use drift::Drift;
 pub(crate) use pace::Pace;
+pub(crate) use shortage::{Change, Shortage};
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -26,6 +28,25 @@ pub struct AllocatorFigures {
 /// Reads the allocator's figures; `None` if it has none just now. Called on the guardian's thread,
 /// up to ten times in each memory interval.
 pub type AllocatorStats = Arc<dyn Fn() -> Option<AllocatorFigures> + Send + Sync>;
+
+/// Real memory, as whoever knows better than `/proc` and the control group reads it.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct RealMemory {
+    /// The process's resident set, in bytes.
+    pub resident_bytes: u64,
+    /// The most bytes that may be used, if there is a limit.
+    pub limit_bytes: Option<u64>,
+    /// What is used of them.
+    pub used_bytes: u64,
+    /// What of that would be given up before the limit hurts, such as page cache.
+    pub reclaimable_bytes: u64,
+    /// Share of the last 10 s in which some task waited for memory, 0–100.
+    pub pressure_percent: Option<f64>,
+}
+
+/// Reads the real memory in place of the operating system; `None` if it can't just now. Called on the
+/// guardian's thread.
+pub type MemoryReader = Arc<dyn Fn() -> Option<RealMemory> + Send + Sync>;
 
 /// Counted bytes beside real ones. What a system does not tell is absent rather than wrong.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -43,6 +64,8 @@ pub struct MemoryReport {
     pub cgroup_limit_bytes: Option<u64>,
     /// What is charged to the cgroup that has this limit, in bytes: page cache too.
     pub cgroup_used_bytes: Option<u64>,
+    /// What of that the kernel can take back (page cache, reclaimable slabs), in bytes.
+    pub cgroup_reclaimable_bytes: Option<u64>,
     /// Share of the last 10 s in which some task waited for memory, 0–100 (PSI).
     pub pressure_percent: Option<f64>,
     /// What the allocator said.
@@ -57,6 +80,7 @@ pub(crate) struct Reading {
     pub(crate) resident: u64,
     pub(crate) cgroup_limit: Option<u64>,
     pub(crate) cgroup_used: Option<u64>,
+    pub(crate) cgroup_reclaimable: Option<u64>,
     pub(crate) pressure: Option<f64>,
     pub(crate) allocator: Option<AllocatorFigures>,
 }
@@ -94,6 +118,7 @@ impl Readings {
             peak_resident_bytes: peak,
             cgroup_limit_bytes: last.cgroup_limit,
             cgroup_used_bytes: last.cgroup_used,
+            cgroup_reclaimable_bytes: last.cgroup_reclaimable,
             pressure_percent: last.pressure,
             allocator: last.allocator,
             reads,
@@ -109,45 +134,74 @@ pub(crate) fn drift(resident: u64, counted: u64) -> i64 {
 
 /// An open door to the figures.
 pub(crate) struct Probe {
-    #[cfg(target_os = "linux")]
-    resident: resident::Resident,
-    #[cfg(target_os = "linux")]
-    cgroup: cgroup::Cgroup,
+    real: Real,
     allocator: Option<AllocatorStats>,
 }
 
-#[cfg(target_os = "linux")]
+enum Real {
+    #[cfg(target_os = "linux")]
+    System {
+        resident: resident::Resident,
+        cgroup: cgroup::Cgroup,
+    },
+    Reader(MemoryReader),
+}
+
 impl Probe {
-    /// `None` where the system does not tell.
-    pub(crate) fn open(allocator: Option<AllocatorStats>) -> Option<Self> {
-        let resident = resident::Resident::open()?;
-        Some(Self { resident, cgroup: cgroup::Cgroup::find(), allocator })
+    /// `None` where nobody tells.
+    pub(crate) fn open(allocator: Option<AllocatorStats>, reader: Option<MemoryReader>) -> Option<Self> {
+        let real = match reader {
+            Some(reader) => Real::Reader(reader),
+            None => Real::of_the_system()?,
+        };
+        Some(Self { real, allocator })
     }
 
-    /// `None` if the resident set can't be read any more.
+    /// `None` if it can't be read any more.
     pub(crate) fn read(&mut self) -> Option<Reading> {
-        let resident = self.resident.read()?;
-        let (cgroup_limit, cgroup_used) = self.cgroup.limit_and_use().unzip();
-        Some(Reading {
-            resident,
-            cgroup_limit,
-            cgroup_used,
-            pressure: self.cgroup.pressure(),
-            allocator: self.allocator.as_ref().and_then(|read| read()),
-        })
+        let reading = self.real.read()?;
+        Some(Reading { allocator: self.allocator.as_ref().and_then(|read| read()), ..reading })
     }
 }
 
-#[cfg(not(target_os = "linux"))]
-impl Probe {
+impl Real {
+    #[cfg(target_os = "linux")]
+    fn of_the_system() -> Option<Self> {
+        Some(Self::System { resident: resident::Resident::open()?, cgroup: cgroup::Cgroup::find() })
+    }
+
     /// Always `None`: the report is absent rather than wrong.
-    pub(crate) fn open(_allocator: Option<AllocatorStats>) -> Option<Self> {
+    #[cfg(not(target_os = "linux"))]
+    fn of_the_system() -> Option<Self> {
         None
     }
 
-    /// Never called.
-    pub(crate) fn read(&mut self) -> Option<Reading> {
-        let _ = &self.allocator;
-        None
+    fn read(&mut self) -> Option<Reading> {
+        match self {
+            #[cfg(target_os = "linux")]
+            Self::System { resident, cgroup } => {
+                let limited = cgroup.limit_and_use();
+                Some(Reading {
+                    resident: resident.read()?,
+                    cgroup_limit: limited.map(|limited| limited.limit),
+                    cgroup_used: limited.map(|limited| limited.used),
+                    cgroup_reclaimable: limited.and_then(|limited| limited.reclaimable),
+                    pressure: cgroup.pressure(),
+                    allocator: None,
+                })
+            }
+            Self::Reader(read) => {
+                let real = read()?;
+                let of_a_limit = |bytes| real.limit_bytes.map(|_| bytes);
+                Some(Reading {
+                    resident: real.resident_bytes,
+                    cgroup_limit: real.limit_bytes,
+                    cgroup_used: of_a_limit(real.used_bytes),
+                    cgroup_reclaimable: of_a_limit(real.reclaimable_bytes),
+                    pressure: real.pressure_percent,
+                    allocator: None,
+                })
+            }
+        }
     }
 }

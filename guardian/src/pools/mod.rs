@@ -6,10 +6,12 @@
 //! | a limit within limits | `pool` |
 //! | a thread's hot way to take single units | `lane` |
 //! | a variable amount that gives itself back | `reservation` |
+//! | trees out of a list | `plan` |
 //! | so many units a second | `rate` |
 //! | what a refused caller is told | `refusal` |
 
 mod lane;
+mod plan;
 mod pool;
 mod rate;
 mod refusal;
@@ -18,6 +20,8 @@ mod reservation;
 mod tests;
 
 pub use lane::PoolLane;
+pub use plan::PoolSpec;
+pub(crate) use plan::{DOMAINS, Planned};
 pub use pool::{Pool, PoolError, PoolLevel, PoolOptions};
 pub(crate) use rate::Limiter;
 pub use rate::RateLimit;

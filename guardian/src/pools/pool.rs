@@ -11,8 +11,8 @@ use std::sync::Arc;
 /// What a pool is told at its start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PoolOptions {
-    /// The most units in use, 1 to 2⁶⁰; `u64::MAX` leaves it to the pool above. For a root
-    /// there is none above: it stands for 2⁶⁰ then.
+    /// The most units in use, 1 to 2⁵²; `u64::MAX` leaves it to the pool above. For a root
+    /// there is none above: it stands for 2⁵² then.
     pub limit: u64,
     /// The most units that a holder takes at a time without asking again, at least 1. A root's
     /// holds for all pools below. Default 1,024; 1 suits things as few as connections.
@@ -62,6 +62,64 @@ pub enum PoolError {
     Exists {
         /// The name.
         name: String,
+    },
+    /// What it is in is not there.
+    #[error("{pool} is in \"{parent}\", which there is not: write one of {known}, or leave it out")]
+    UnknownParent {
+        /// The pool.
+        pool: String,
+        /// What it is said to be in.
+        parent: String,
+        /// What there is.
+        known: String,
+    },
+    /// Pools that are in each other.
+    #[error("{way} is a circle: one of them must be in tokens, or in none")]
+    Circle {
+        /// Their names.
+        way: String,
+    },
+    /// A mark that can't be passed, or never be left.
+    #[error(
+        "{pool}: soft_mark = {given} is no mark: write a number above guardian.rearm ({rearm}) and at most 1"
+    )]
+    BadMark {
+        /// The pool.
+        pool: String,
+        /// The mark.
+        given: String,
+        /// How far use must sink below it.
+        rearm: String,
+    },
+    /// An id has no such domain.
+    #[error("{pool}: domain = {domain} is none: write a number from 0 to 15")]
+    NoDomain {
+        /// The pool.
+        pool: String,
+        /// The domain.
+        domain: u8,
+    },
+    /// A domain of two pools.
+    #[error(
+        "{pool}: domain {domain} is that of {other} already: a token counts in one pool and those above it"
+    )]
+    DomainTaken {
+        /// The pool.
+        pool: String,
+        /// The domain.
+        domain: u8,
+        /// Whose it is.
+        other: String,
+    },
+    /// A domain of a pool that does not count tokens.
+    #[error(
+        "{pool}: domain = {domain} says whose tokens count there, but it counts something else: write parent = \"tokens\" or remove the domain"
+    )]
+    DomainElsewhere {
+        /// The pool.
+        pool: String,
+        /// The domain.
+        domain: u8,
     },
     /// The pool is of another tree than the one it was brought to.
     #[error("{pool} is no pool of this guardian's tokens: make it with Guardian::tokens().child(…)")]

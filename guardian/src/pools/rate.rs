@@ -4,6 +4,7 @@
 
 use super::refusal::PoolRefusal;
 use governor::clock::Clock;
+use governor::middleware::NoOpMiddleware;
 use governor::nanos::Nanos;
 use governor::state::{InMemoryState, NotKeyed};
 use governor::{Quota, RateLimiter};
@@ -37,7 +38,9 @@ pub(crate) struct Limiter {
     pool: String,
     rate: RateLimit,
     clock: SinceStart,
-    limiter: RateLimiter<NotKeyed, InMemoryState, SinceStart>,
+    // The middleware is named: its default is another one where somebody switched on governor's own
+    // clock.
+    limiter: RateLimiter<NotKeyed, InMemoryState, SinceStart, NoOpMiddleware<Nanos>>,
 }
 
 impl fmt::Debug for Limiter {

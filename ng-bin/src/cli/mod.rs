@@ -2,8 +2,8 @@
 //! error. It measures nothing and makes no token itself.
 //!
 //! Exit codes: 0 all well; 1 the run says no (a budget broken, a strict run stopped, tokens
-//! lost); 64 wrong words; 74 a file or the log failed; 78 the configuration must change. `ng wal`
-//! judges logs: 0 sound, 1 damaged with loss, 2 a torn tail only.
+//! lost); 64 wrong words; 74 a file or the log failed; 75 `ng serve` cut requests off; 78 the
+//! configuration must change. `ng wal` judges logs: 0 sound, 1 damaged with loss, 2 a torn tail only.
 
 mod allocator;
 #[cfg(feature = "blackbox")]
@@ -11,11 +11,18 @@ mod blackbox;
 #[cfg(feature = "guardian")]
 mod cdna;
 mod config;
+mod doctor;
 mod ingest;
 mod logs;
 mod output;
 mod recover;
+mod report;
+#[cfg(feature = "serve")]
+mod serve;
+mod shell;
 mod stress;
+#[cfg(feature = "top")]
+mod top;
 #[cfg(feature = "wal")]
 mod wal;
 
@@ -42,14 +49,22 @@ struct Cli {
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 all well; 1 the run says no (budget broken, strict run stopped); \
-64 wrong words; 74 a file or the log failed; 78 the configuration must change.";
+64 wrong words; 74 a file or the log failed; 75 requests were cut off; 78 the configuration must change.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Make 9.5 million tokens with every layer on, and say where the time goes.
     Stress(stress::Args),
+    /// Watch a running stack in the terminal.
+    #[cfg(feature = "top")]
+    Top(top::Args),
+    /// Draw a stress document: one page, or an SVG for each chart.
+    Report(report::Args),
     /// Read tokens from CSV, NDJSON or raw files into a logged store.
     Ingest(ingest::Args),
+    /// Take tokens over HTTP into a logged store, and show what happens.
+    #[cfg(feature = "serve")]
+    Serve(serve::Args),
     /// Rebuild the store from its log, say what was found, and write tokens out.
     Recover(recover::Args),
     /// Look at a log, check it, follow it, or have what can be read of a damaged one.
@@ -63,6 +78,12 @@ enum Command {
     /// Check, print or explain the configuration.
     #[command(subcommand)]
     Config(config::Words),
+    /// Say what this machine offers, what follows from it, and what to do.
+    Doctor(doctor::Args),
+    /// Print what makes a shell complete the words of `ng`.
+    Completions(shell::Completions),
+    /// Write the manual's pages.
+    Man(shell::Man),
     /// Show, change, activate and take back the constitution.
     #[cfg(feature = "guardian")]
     #[command(subcommand)]
@@ -116,13 +137,21 @@ pub fn main() -> ExitCode {
     };
     let outcome = match cli.command {
         Command::Stress(args) => stress::run(&args),
+        #[cfg(feature = "top")]
+        Command::Top(args) => top::run(&args),
+        Command::Report(args) => report::run(&args),
         Command::Ingest(args) => ingest::run(&args),
+        #[cfg(feature = "serve")]
+        Command::Serve(args) => serve::run(&args),
         Command::Recover(args) => recover::run(&args),
         #[cfg(feature = "wal")]
         Command::Wal(words) => wal::run(&words),
         #[cfg(feature = "blackbox")]
         Command::Blackbox(words) => blackbox::run(&words),
         Command::Config(words) => config::run(&words),
+        Command::Doctor(args) => doctor::run(&args),
+        Command::Completions(args) => shell::completions(&args),
+        Command::Man(args) => shell::man(&args),
         #[cfg(feature = "guardian")]
         Command::Cdna(words) => cdna::run(&words),
         Command::StressChild(args) => stress::run_child(&args),

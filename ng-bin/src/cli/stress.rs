@@ -1,8 +1,10 @@
 //! `ng stress`.
 
+mod progress;
+
 use std::path::{Path, PathBuf};
 
-use super::output::{print, say, write_json};
+use super::output::{print, write_json};
 use super::{EX_IOERR, EX_USAGE, Failure, load};
 use crate::stress::{Death, LAYERS, Options, StressError, child, run as stress, write_table};
 
@@ -35,6 +37,9 @@ pub(super) struct Args {
     /// One document with every figure, to FILE or `-`.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// One self-contained page with charts, to FILE or `-`.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
     /// 200,000 tokens and 2 rounds: for function, not for speed.
     #[arg(long)]
     quick: bool,
@@ -54,6 +59,10 @@ pub(super) fn run(args: &Args) -> Result<u8, Failure> {
         };
         layers.push(layer);
     }
+    let to_output = |to: &Option<PathBuf>| to.as_deref() == Some(Path::new("-"));
+    if to_output(&args.json) && to_output(&args.html) {
+        return Err(Failure::new(EX_USAGE, "only one of --json and --html can go to standard output"));
+    }
     let size = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
     let options = Options {
         tokens: if args.quick { args.tokens.min(200_000) } else { args.tokens },
@@ -65,11 +74,14 @@ pub(super) fn run(args: &Args) -> Result<u8, Failure> {
         layers,
         config: load(args.config.as_ref())?.config,
     };
-    let report = stress(&options, &mut |stage| say(format_args!("stress: {stage}"))).map_err(failure)?;
+    let report = progress::shown(|stage| stress(&options, stage)).map_err(failure)?;
     if let Some(to) = &args.json {
         write_json(&report, to)?;
     }
-    if args.json.as_deref() != Some(Path::new("-")) {
+    if let Some(to) = &args.html {
+        super::report::write_page(&report, to)?;
+    }
+    if !to_output(&args.json) && !to_output(&args.html) {
         print(|out| write_table(&report, out))?;
     }
     // Wrong results are a failure whether budgets are asked for or not.

@@ -61,9 +61,39 @@ pub(super) const RULES: &[Rule] = &[
             )
         },
     },
+    Rule {
+        keys: ["serve.tls_cert", "serve.tls_key"],
+        holds: |config| config.serve.tls_cert.is_some() == config.serve.tls_key.is_some(),
+        message: |config| {
+            let (there, missing) = if config.serve.tls_cert.is_some() {
+                ("tls_cert", "tls_key")
+            } else {
+                ("tls_key", "tls_cert")
+            };
+            format!("there is a `{there}` and no `{missing}`")
+        },
+        help: |_| "write both for TLS, or none of them".to_owned(),
+    },
     order!(guardian: soft_mark < cleanup_mark),
     order!(guardian: cleanup_target < cleanup_mark),
     order!(guardian: rearm < soft_mark),
+    Rule {
+        keys: ["guardian.memory_rearm", "guardian.memory_mark"],
+        holds: |config| {
+            config.guardian.memory_mark == 0.0 || config.guardian.memory_rearm < config.guardian.memory_mark
+        },
+        message: |config| {
+            format!(
+                "`memory_rearm` is {}, not below `memory_mark`, which is {}",
+                Scalar::Real(config.guardian.memory_rearm),
+                Scalar::Real(config.guardian.memory_mark),
+            )
+        },
+        help: |_| {
+            "write a `memory_rearm` below `memory_mark`, or `memory_mark = 0` to refuse for nothing"
+                .to_owned()
+        },
+    },
     order!(guardian.constitution: weight_min <= weight_max),
     order!(guardian.constitution: radius_min <= radius_max),
     order!(guardian.constitution: strength_min <= strength_max),

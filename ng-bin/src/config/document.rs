@@ -10,6 +10,7 @@ use std::ops::Range;
 use toml::de::{DeTable, DeValue};
 
 use super::finding::{Finding, Findings};
+use super::named;
 use super::place::{Place, Source, quote};
 use super::scalar::Scalar;
 use super::sections::StackConfig;
@@ -30,6 +31,8 @@ pub(super) struct Document {
     pub(super) assignments: Vec<Assignment<'static>>,
     /// The sections that the text opens, and where.
     pub(super) sections: Vec<(&'static Section, Place)>,
+    /// The quotas and pools that it names.
+    pub(super) named: Vec<named::Written>,
 }
 
 impl Document {
@@ -124,11 +127,40 @@ impl Walk<'_> {
                         .help(format!("begin it with a line `[{}]`", inner.name()))
                     });
                 }
+                (None, None, given) if named::is_here(section, name) => self.named(given, value.span()),
                 (None, None, given) => {
                     let is_table = given.is_table();
                     self.error(key.span(), |place| unknown(place, name, section, is_table));
                 }
             }
+        }
+    }
+
+    /// The tables of [`named::TABLE`].
+    fn named(&mut self, value: &DeValue<'_>, span: Range<usize>) {
+        let DeValue::Table(tables) = value else {
+            let found = found(value);
+            return self.error(span, |place| named::no_table(place, &found));
+        };
+        let mut entries: Vec<_> = tables.iter().collect();
+        entries.sort_by_key(|(key, _)| key.span().start);
+        for (name, value) in entries {
+            let DeValue::Table(keys) = value.get_ref() else {
+                let found = found(value.get_ref());
+                self.error(value.span(), |place| named::no_table(place, &found));
+                continue;
+            };
+            let mut written = named::Written::new(name.get_ref(), self.source.place(name.span()));
+            let mut keys: Vec<_> = keys.iter().collect();
+            keys.sort_by_key(|(key, _)| key.span().start);
+            for (key, value) in keys {
+                let span = if named::has(key.get_ref()) { value.span() } else { key.span() };
+                if !self.is_broken(&span) {
+                    let place = self.source.place(span);
+                    written.assign(key.get_ref(), &scalar(value.get_ref()), place, self.findings);
+                }
+            }
+            self.document.named.push(written);
         }
     }
 
@@ -151,7 +183,7 @@ fn unknown(place: Place, name: &str, section: &'static Section, is_table: bool) 
     };
     let keys = || section.fields.iter().map(|field| field.key);
     let finding = Finding::error(place, message);
-    if let Some(near) = nearest(name, keys().chain(section.children())) {
+    if let Some(near) = nearest(name, keys().chain(section.children()).chain(named::within(section))) {
         let is_key = section.field(near).is_some();
         let near = if is_key { format!("`{near}`") } else { format!("[{}{near}]", section.prefix) };
         return finding.did_you_mean(Some(near));

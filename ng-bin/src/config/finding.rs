@@ -85,10 +85,11 @@ impl Finding {
                 )
             }
             Place::Variable { name, value } => {
+                let what = if name.starts_with('-') { "option" } else { "environment variable" };
                 let marks = paint.with(hue, &"^".repeat(value.chars().count().max(1)));
                 writeln!(
                     out,
-                    "{pad}{arrow} environment variable {name}\n{pad} {bar}\n{pad} {bar} {name}={value}\n{pad} {bar} {}{marks}",
+                    "{pad}{arrow} {what} {name}\n{pad} {bar}\n{pad} {bar} {name}={value}\n{pad} {bar} {}{marks}",
                     " ".repeat(name.chars().count() + 1),
                 )
             }

@@ -12,6 +12,7 @@ use super::features::Features;
 use super::finding::{ConfigErrors, Finding, Findings};
 use super::input::read_file;
 use super::loaded::{Loaded, Origin};
+use super::named;
 use super::place::{Place, Source};
 use super::profile::Profile;
 use super::scalar::Scalar;
@@ -125,8 +126,14 @@ impl Loader {
         }
         build.check_layers(&document, self.features, &mut findings);
         build.check_rules(&mut findings);
+        named::settle(
+            std::mem::take(&mut document.named),
+            &mut build.config,
+            &mut build.origins,
+            &mut findings,
+        );
         let warnings = findings.done()?;
-        Ok(Loaded { config: build.config, warnings, origins: build.origins })
+        Ok(Loaded { config: build.config, warnings, origins: build.origins, given: build.given })
     }
 }
 
@@ -146,6 +153,7 @@ fn chosen(assignments: &[Assignment<'_>]) -> Option<Profile> {
 struct Build {
     config: StackConfig,
     origins: BTreeMap<String, Origin>,
+    given: BTreeMap<String, Vec<(String, Origin)>>,
     /// Where each value that the file or the environment gave is written, and the order of giving.
     places: BTreeMap<String, (usize, Place)>,
     /// Keys whose given value was refused, which therefore hold one that nobody asked for.
@@ -157,12 +165,17 @@ impl Build {
         let plain = StackConfig::tabled();
         let mut config = plain.clone();
         profile.apply(&mut config);
-        let origins = Field::all()
+        let origins: BTreeMap<String, Origin> = Field::all()
             .filter(|field| (field.get)(&plain) != (field.get)(&config) && field.path() != "profile")
             .map(|field| (field.path(), Origin::Profile(profile)))
             .collect();
         features.limit(&mut config);
-        Self { config, origins, places: BTreeMap::new(), refused: Vec::new() }
+        let shown = |path: &str| Field::named(path).map(|field| (field.get)(&config).to_string());
+        let given = origins
+            .iter()
+            .filter_map(|(path, origin)| Some((path.clone(), vec![(shown(path)?, origin.clone())])))
+            .collect();
+        Self { config, origins, given, places: BTreeMap::new(), refused: Vec::new() }
     }
 
     fn assign(&mut self, assignment: Assignment<'_>, findings: &mut Findings) {
@@ -170,7 +183,10 @@ impl Build {
         let path = field.path();
         match (field.set)(&mut self.config, &scalar) {
             Ok(()) => {
-                self.origins.insert(path.clone(), Origin::of(&place));
+                let origin = Origin::of(&place);
+                let shown = (field.get)(&self.config).to_string();
+                self.given.entry(path.clone()).or_default().push((shown, origin.clone()));
+                self.origins.insert(path.clone(), origin);
                 self.places.insert(path, (self.places.len(), place));
             }
             Err(refused) => {

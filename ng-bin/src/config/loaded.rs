@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::finding::Finding;
+use super::finding::{ConfigErrors, Finding, Findings};
 use super::place::Place;
 use super::profile::Profile;
 use super::sections::StackConfig;
@@ -25,6 +25,8 @@ pub enum Origin {
     },
     /// An environment variable.
     Variable(String),
+    /// An option on the command line.
+    Option(String),
 }
 
 impl Origin {
@@ -44,7 +46,7 @@ impl fmt::Display for Origin {
             Self::Default => f.write_str("default"),
             Self::Profile(profile) => write!(f, "profile {}", profile.name()),
             Self::File { name, line } => write!(f, "{name}:{line}"),
-            Self::Variable(name) => f.write_str(name),
+            Self::Variable(name) | Self::Option(name) => f.write_str(name),
         }
     }
 }
@@ -69,6 +71,8 @@ pub struct Loaded {
     pub warnings: Vec<Finding>,
     /// Of the keys that do not have their default.
     pub(super) origins: BTreeMap<String, Origin>,
+    /// Every value that each such key was given, in the order of giving: the last one holds.
+    pub(super) given: BTreeMap<String, Vec<(String, Origin)>>,
 }
 
 impl Loaded {
@@ -85,11 +89,14 @@ impl Loaded {
     /// ```
     #[must_use]
     pub fn origin(&self, key: &str) -> Option<Origin> {
-        Field::named(key)?;
+        if Field::named(key).is_none() && !self.config.guardian.named.has(key) {
+            return None;
+        }
         Some(self.origins.get(key).cloned().unwrap_or(Origin::Default))
     }
 
-    /// Every key with its value and where that came from, in the order of the reference.
+    /// Every key with its value and where that came from, in the order of the reference; what named
+    /// quotas set comes last.
     #[must_use]
     pub fn settings(&self) -> Vec<SettingOrigin> {
         Field::all()
@@ -98,7 +105,89 @@ impl Loaded {
                 let origin = self.origins.get(&key).cloned().unwrap_or(Origin::Default);
                 SettingOrigin { key, value: (field.get)(&self.config).to_string(), origin }
             })
+            .chain(self.config.guardian.named.settings().map(|(key, value)| {
+                let origin = self.origins.get(&key).cloned().unwrap_or(Origin::Default);
+                SettingOrigin { key, value, origin }
+            }))
             .collect()
+    }
+
+    /// Takes the values of these keys over from another, with where they came from.
+    pub(crate) fn adopt<'k>(&mut self, other: &Self, keys: impl IntoIterator<Item = &'k str>) {
+        for key in keys {
+            let Some(field) = Field::named(key) else { continue };
+            // A value that was shown by its own type is read back by it.
+            if (field.set)(&mut self.config, &(field.get)(&other.config)).is_ok() {
+                let _ = match other.origins.get(key) {
+                    Some(origin) => self.origins.insert(key.to_owned(), origin.clone()),
+                    None => self.origins.remove(key),
+                };
+                let _ = match other.given.get(key) {
+                    Some(given) => self.given.insert(key.to_owned(), given.clone()),
+                    None => self.given.remove(key),
+                };
+            }
+        }
+    }
+
+    /// Every value that a key was given, its default first and the one in effect last; `None` if
+    /// there is no such key.
+    ///
+    /// ```
+    /// use ng_stack::config::Loader;
+    ///
+    /// let loaded = Loader::new().text("ng.toml", "[log]\nlevel = \"warn\"").env([("NG_LOG__LEVEL", "debug")]).load()?;
+    /// let values: Vec<String> = loaded.history("log.level").unwrap().into_iter().map(|given| given.value).collect();
+    /// assert_eq!(values, ["\"info\"", "\"warn\"", "\"debug\""]);
+    /// # Ok::<(), ng_stack::config::ConfigErrors>(())
+    /// ```
+    #[must_use]
+    pub fn history(&self, key: &str) -> Option<Vec<SettingOrigin>> {
+        let field = Field::named(key)?;
+        let default = ((field.get)(&StackConfig::default()).to_string(), Origin::Default);
+        let later = self.given.get(key).into_iter().flatten().cloned();
+        let all = std::iter::once(default).chain(later);
+        Some(all.map(|(value, origin)| SettingOrigin { key: key.to_owned(), value, origin }).collect())
+    }
+
+    /// Sets `key` to `value` over everything else, as the option `name` of a command line asks for it.
+    /// The rules between two keys are not looked at again.
+    ///
+    /// ```
+    /// use ng_stack::config::Loader;
+    ///
+    /// let mut loaded = Loader::new().load()?;
+    /// loaded.overrule("wal.dir", "/tmp/wal", "--wal")?;
+    /// assert_eq!(loaded.origin("wal.dir").unwrap().to_string(), "--wal");
+    /// assert!(loaded.overrule("wal.every", "0", "--every").is_err());
+    /// # Ok::<(), ng_stack::config::ConfigErrors>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If there is no such key, or the value is none of its own; nothing was changed then.
+    pub fn overrule(&mut self, key: &str, value: &str, name: &str) -> Result<(), ConfigErrors> {
+        let mut findings = Findings::default();
+        let place = Place::variable(name, value);
+        let Some(field) = Field::named(key) else {
+            findings.error(|| {
+                Finding::error(place, format!("there is no key `{key}`"))
+                    .help("`ng config reference` lists all keys")
+            });
+            return findings.done().map(drop);
+        };
+        match (field.set)(&mut self.config, &(field.shape)().scan(value)) {
+            Ok(()) => {
+                let origin = Origin::Option(name.to_owned());
+                let shown = (field.get)(&self.config).to_string();
+                self.given.entry(key.to_owned()).or_default().push((shown, origin.clone()));
+                self.origins.insert(key.to_owned(), origin);
+            }
+            Err(_) => findings.error(|| {
+                Finding::error(place, format!("`{name}` can't be \"{value}\""))
+                    .help(format!("give {}", (field.shape)()))
+            }),
+        }
+        findings.done().map(drop)
     }
 
     /// [`StackConfig::fingerprint`] of the values in effect.

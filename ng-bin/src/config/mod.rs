@@ -6,22 +6,27 @@
 //! that is missing is off by default and may not be asked for.
 //!
 //! Every key is declared once, in `sections.rs`: its type, range, default and text. Reading, the
-//! environment's names, `ng config default` and docs/configuration.md all follow from that table.
+//! environment's names, `ng config default`, the JSON Schema, and docs/configuration.md all follow
+//! from that table.
 
 mod choice;
 mod cross;
+mod diff;
 mod document;
+mod explain;
 mod features;
 mod finding;
 mod input;
 mod jaeger;
 mod load;
 mod loaded;
+mod named;
 mod place;
 mod print;
 mod profile;
 mod reference;
 mod scalar;
+mod schema;
 mod sections;
 mod setting;
 mod suggest;
@@ -29,18 +34,22 @@ mod table;
 mod variables;
 
 pub use choice::{Featured, Name};
+pub use diff::Difference;
+pub use explain::{Explanation, NoSuchKey};
 pub use features::{Features, Layer};
 pub use finding::{ConfigErrors, EX_CONFIG, Finding, Severity};
 pub use load::Loader;
 pub use loaded::{Loaded, Origin, SettingOrigin};
+pub use named::{NamedQuotas, QuotaConfig};
 pub use place::{Excerpt, Place};
 pub use print::render_default;
 pub use profile::Profile;
 pub use reference::render_reference;
 pub use scalar::Scalar;
+pub use schema::render_schema;
 pub use sections::{
     BlackboxConfig, BlackboxKind, CleanupPolicy, ConstitutionConfig, EngineConfig, GuardianConfig,
     GuardianKind, LogConfig, LogFormat, LogLevel, MetricsConfig, MetricsKind, OnFailure, OnFull,
-    OtlpProtocol, SpanExporter, StackConfig, TracingConfig, TracingKind, WalBackend, WalConfig, WalKind,
-    WalMode,
+    OtlpProtocol, ServeConfig, SpanExporter, StackConfig, TracingConfig, TracingKind, WalBackend, WalConfig,
+    WalKind, WalMode,
 };

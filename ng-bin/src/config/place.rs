@@ -21,7 +21,7 @@ const BYTE_ORDER_MARK: char = '\u{feff}';
 pub enum Place {
     /// In a text, at a line and column.
     Text(Excerpt),
-    /// In an environment variable.
+    /// In an environment variable, or in an option of the command line.
     Variable {
         /// Its name.
         name: String,

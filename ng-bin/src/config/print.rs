@@ -26,6 +26,7 @@ impl StackConfig {
         let effective = Field::all().filter(|field| field.path() != "profile");
         effective
             .map(|field| format!("{}={}\n", field.path(), (field.get)(self)))
+            .chain(self.guardian.named.settings().map(|(key, value)| format!("{key}={value}\n")))
             .flat_map(String::into_bytes)
             .fold(basis, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(prime))
     }
@@ -35,14 +36,15 @@ impl StackConfig {
 #[must_use]
 pub fn render_default() -> String {
     let comment = |about: &[&str]| about.iter().fold(String::new(), |out, line| format!("{out}# {line}\n"));
-    print(
+    let file = print(
         &StackConfig::default(),
         |section| match section.name() {
             "" => "# Every key with its default. What is removed keeps its default.\n\n".to_owned(),
             _ => comment(section.about),
         },
         |field| format!("{}# Takes {}.\n", comment(field.about), (field.shape)()),
-    )
+    );
+    file + &super::named::example()
 }
 
 fn print(
@@ -65,5 +67,5 @@ fn print(
             let _ = writeln!(out, "{}{} = {value}", above_field(field), field.key);
         }
     }
-    out
+    out + &config.guardian.named.to_toml()
 }

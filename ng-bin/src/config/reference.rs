@@ -21,6 +21,13 @@ A value comes from the last of these that gives one:
 3. the file,
 4. the environment: the seed's names, then `NG_<SECTION>__<KEY>`.
 
+What is marked *live* a running stack follows when its configuration is read again: `ng serve` does so on
+SIGHUP, and when the file has changed. Everything else needs a restart, and is named then. A file with a
+fault changes nothing.
+
+An editor that knows JSON Schema is helped by [ng.schema.json](ng.schema.json), which `ng config schema`
+prints.
+
 Relative paths are relative to the directory in which the program runs. The file is UTF-8 and at most
 1 MiB. A configuration with a fault starts nothing: all faults are shown at once, and the program ends
 with code 78 (`EX_CONFIG`).
@@ -49,6 +56,9 @@ pub fn render_reference() -> String {
     out.push_str(&profiles());
     for section in StackConfig::SECTIONS {
         out.push_str(&table(section));
+        if section.name() == "guardian.constitution" {
+            out.push_str(&super::named::reference());
+        }
     }
     out.push('\n');
     out.push_str(TAIL);
@@ -83,16 +93,17 @@ fn table(section: &Section) -> String {
     if let Some(layer) = section.layer {
         let _ = writeln!(out, "Needs the Cargo feature `{}`.", layer.feature());
     }
-    out.push_str("\n| key | takes | default | variable | meaning |\n|---|---|---|---|---|\n");
+    out.push_str("\n| key | takes | default | variable | live | meaning |\n|---|---|---|---|---|---|\n");
     let default = StackConfig::tabled();
     for field in section.fields {
         let _ = writeln!(
             out,
-            "| `{}` | {} | `{}` | `{}` | {} |",
+            "| `{}` | {} | `{}` | `{}` | {} | {} |",
             field.key,
             takes(field),
             (field.get)(&default),
             field.variable(),
+            if field.live { "yes" } else { "" },
             meaning(field)
         );
     }
@@ -100,7 +111,7 @@ fn table(section: &Section) -> String {
 }
 
 /// What a key takes in a program that has everything compiled in.
-fn takes(field: &Field) -> String {
+pub(super) fn takes(field: &Field) -> String {
     match (field.shape)() {
         Shape::Choice(names, _) => one_of(&names.iter().map(|name| name.name).collect::<Vec<_>>()),
         shape => shape.to_string(),

@@ -1,15 +1,16 @@
 //! Every key of the configuration, declared once: name, type, default, limits, meaning.
 //!
 //! The first sentence after `///` is what the reference says, so it names units and what zero or
-//! an empty string stands for.
+//! an empty string stands for. `=> live` marks what a running stack follows (`crate::reload`).
 
 use std::path::PathBuf;
 
 use super::choice::choices;
 use super::features::Features;
+use super::named::NamedQuotas;
 use super::profile::Profile;
 use super::setting::{MOST, Real, real, whole};
-use super::table::{Section, layer, limits, prefix, reach, section};
+use super::table::{Section, is_live, layer, limits, prefix, reach, section};
 
 /// Slots of every domain together: a 4-bit domain and a 24-bit local id.
 const SLOTS: u64 = 1 << 28;
@@ -42,6 +43,8 @@ section! {
         tracing: TracingConfig,
         /// The flight recorder.
         blackbox: BlackboxConfig,
+        /// The service that `ng serve` runs.
+        serve: ServeConfig,
         /// What the program itself says on standard error.
         log: LogConfig,
     }
@@ -58,6 +61,7 @@ impl StackConfig {
         &MetricsConfig::SECTION,
         &TracingConfig::SECTION,
         &BlackboxConfig::SECTION,
+        &ServeConfig::SECTION,
         &LogConfig::SECTION,
     ];
 }
@@ -126,9 +130,9 @@ section! {
         /// Whether there are limits.
         kind: GuardianKind = GuardianKind::Leases;
         /// Live tokens, beyond which a token is refused.
-        max_tokens: u64 = 10_000_000, whole(1, MOST);
+        max_tokens: u64 = 10_000_000, whole(1, MOST) => live;
         /// Bytes of live tokens, beyond which a token is refused.
-        max_memory_bytes: u64 = 1_000_000_000, whole(64, MOST);
+        max_memory_bytes: u64 = 1_000_000_000, whole(64, MOST) => live;
         /// Share of a limit at which a warning is recorded.
         soft_mark: f64 = 0.80, MARKS;
         /// Share of a limit above which the cleanup starts; above `soft_mark`.
@@ -150,6 +154,12 @@ section! {
         rate_burst: u64 = 100_000, whole(1, u32::MAX as u64);
         /// Milliseconds between two readings of the process's memory.
         memory_interval_ms: u64 = 100, whole(1, 60_000);
+        /// Share of the control group's memory limit at which tokens that need new memory are refused,
+        /// counting what the kernel can't take back; 0 never refuses for it.
+        memory_mark: f64 = 0.95, real(0.0, 1.0);
+        /// Share of that limit by which use must sink below `memory_mark` before tokens are let in again;
+        /// below that mark.
+        memory_rearm: f64 = 0.05, MARKS;
         /// Directory of the constitution's history, which goes before `[guardian.constitution]` once it has
         /// an active version; "" keeps none.
         cdna_dir: Option<PathBuf> = None;
@@ -159,6 +169,8 @@ section! {
     with {
         /// Bounds on each token's fields.
         constitution: ConstitutionConfig,
+        /// Quotas and pools by name, in the order of the file.
+        named: NamedQuotas,
     }
 }
 
@@ -166,21 +178,21 @@ section! {
     /// Bounds on each token's fields.
     ConstitutionConfig at (guardian.constitution) needs Guardian {
         /// Whether tokens are checked against these bounds.
-        validation: bool = true;
+        validation: bool = true => live;
         /// Whether a token outside the bounds is refused; `false` makes it and counts the violation.
-        strict: bool = true;
+        strict: bool = true => live;
         /// Lowest weight; at most `weight_max`.
-        weight_min: f64 = -WEIGHT, real(-WEIGHT, WEIGHT);
+        weight_min: f64 = -WEIGHT, real(-WEIGHT, WEIGHT) => live;
         /// Highest weight.
-        weight_max: f64 = WEIGHT, real(-WEIGHT, WEIGHT);
+        weight_max: f64 = WEIGHT, real(-WEIGHT, WEIGHT) => live;
         /// Lowest field radius; at most `radius_max`.
-        radius_min: f64 = 0.0, real(0.0, RADIUS);
+        radius_min: f64 = 0.0, real(0.0, RADIUS) => live;
         /// Highest field radius.
-        radius_max: f64 = RADIUS, real(0.0, RADIUS);
+        radius_max: f64 = RADIUS, real(0.0, RADIUS) => live;
         /// Lowest field strength; at most `strength_max`.
-        strength_min: f64 = 0.0, real(0.0, 1.0);
+        strength_min: f64 = 0.0, real(0.0, 1.0) => live;
         /// Highest field strength.
-        strength_max: f64 = 1.0, real(0.0, 1.0);
+        strength_max: f64 = 1.0, real(0.0, 1.0) => live;
     }
 }
 
@@ -206,7 +218,7 @@ section! {
         /// Whether operations are sampled.
         kind: TracingKind = TracingKind::Sampled;
         /// Share of operations that is sampled; 0 samples only what is forced or has a sampled parent.
-        rate: f64 = 0.01, real(0.0, 1.0);
+        rate: f64 = 0.01, real(0.0, 1.0) => live;
         /// Samples a second that the rate is steered to, instead of `rate`; 0 leaves the rate fixed.
         target_per_second: u64 = 0, whole(0, 10_000_000);
         /// Samples a second at most, those of sampled parents excepted; 0 limits nothing.
@@ -279,10 +291,67 @@ section! {
 }
 
 section! {
+    /// The service that `ng serve` runs: where it listens, whom it lets in, what it takes.
+    ServeConfig at (serve) {
+        /// Address and port of the gateway; port 0 takes a free one, "" listens on none.
+        listen: String = "127.0.0.1:7700".to_owned();
+        /// Address and port of the administration; port 0 takes a free one, "" listens on none.
+        admin: String = "127.0.0.1:9464".to_owned();
+        /// Unix socket of the gateway, beside `listen`; "" makes none.
+        unix_socket: Option<PathBuf> = None;
+        /// File with the token that callers bring as `Authorization: Bearer TOKEN`, before the variable
+        /// `NEUROGRAPH_TOKEN`; "" for none.
+        token_file: Option<PathBuf> = None;
+        /// Whether a token that there is must be brought on loopback and the Unix socket too; beyond
+        /// loopback it always must.
+        require_token: bool = true;
+        /// Whether to listen beyond loopback though there is no token: everyone can write then.
+        insecure: bool = false;
+        /// Whether callers without the token may ask to be sampled, by `X-Force-Trace`,
+        /// `X-Sampling-Priority` and `X-Sampling-Rate`.
+        trust_wishes: bool = false;
+        /// Certificate chain in PEM, with which the gateway and the administration speak TLS; "" for none.
+        tls_cert: Option<PathBuf> = None;
+        /// Its private key in PEM; "" for none.
+        tls_key: Option<PathBuf> = None;
+        /// Threads that make tokens; 0 for one a core, at most 4.
+        lanes: u64 = 0, whole(0, 64);
+        /// Pieces of bodies that wait for a thread or are at work; a request that finds no room is
+        /// answered 429.
+        max_in_flight: u64 = 64, whole(1, 65_536);
+        /// Connections of each address; further ones are answered 503.
+        max_connections: u64 = 2048, whole(1, 1_000_000);
+        /// Size of a body in MiB, after decompression.
+        max_body_mib: u64 = 1024, whole(1, 1 << 20);
+        /// Size of one row of a body in KiB.
+        max_row_kib: u64 = 64, whole(1, 1024);
+        /// Rows that were not made that an answer lists; all are counted.
+        max_refusals: u64 = 100, whole(0, 10_000);
+        /// Document of `ng stress --json` whose figures the live page shows; "" shows none.
+        stress_json: Option<PathBuf> = None;
+        /// Milliseconds for a request's head, for a TLS handshake, and for a connection without requests.
+        header_timeout_ms: u64 = 10_000, whole(10, 600_000);
+        /// Milliseconds without a byte of a body.
+        body_timeout_ms: u64 = 10_000, whole(10, 600_000);
+        /// Milliseconds for a whole body.
+        request_timeout_ms: u64 = 120_000, whole(10, 86_400_000);
+        /// Milliseconds without a byte of an answer being taken.
+        write_timeout_ms: u64 = 10_000, whole(10, 600_000);
+        /// Milliseconds that `?durable=true` waits for the disk.
+        durable_timeout_ms: u64 = 10_000, whole(1, 600_000);
+        /// Milliseconds between two looks at the configuration's file, which is read again once it has
+        /// changed and has rested from one look to the next; 0 reads it on SIGHUP only.
+        config_watch_ms: u64 = 1000, whole(0, 3_600_000);
+        /// Milliseconds for what is under way to end after SIGTERM, and as many for the log to be flushed.
+        drain_ms: u64 = 10_000, whole(0, 600_000);
+    }
+}
+
+section! {
     /// What the program itself says on standard error.
     LogConfig at (log) {
         /// The least severe message that is shown.
-        level: LogLevel = LogLevel::Info;
+        level: LogLevel = LogLevel::Info => live;
         /// How a message is written.
         format: LogFormat = LogFormat::Human;
         /// Lines a second from one place in the program; what is beyond is counted, and the next line

@@ -52,11 +52,12 @@ pub(super) enum Shape {
 pub(super) struct Whole {
     pub(super) min: u64,
     pub(super) max: u64,
-    rule: Rule,
+    pub(super) rule: Rule,
 }
 
+/// What else a whole number must be.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Rule {
+pub(super) enum Rule {
     Any,
     MultipleOf(u64),
     PowerOfTwo,

@@ -59,6 +59,8 @@ pub(super) struct Field {
     pub(super) key: &'static str,
     /// Its doc comment, a line each.
     pub(super) about: &'static [&'static str],
+    /// Whether a running stack follows a change; every other key is read at the start.
+    pub(super) live: bool,
     pub(super) shape: fn() -> Shape,
     pub(super) get: fn(&StackConfig) -> Scalar<'_>,
     pub(super) set: fn(&mut StackConfig, &Scalar<'_>) -> Result<(), Refused>,
@@ -106,6 +108,16 @@ macro_rules! limits {
     };
 }
 
+/// Whether `live` was written.
+macro_rules! is_live {
+    () => {
+        false
+    };
+    (live) => {
+        true
+    };
+}
+
 /// The layer written, or none.
 macro_rules! layer {
     () => {
@@ -116,14 +128,15 @@ macro_rules! layer {
     };
 }
 
-/// Declares a section: a struct with a public field for each key, and its part of the table.
+/// Declares a section: a struct with a public field for each key, and its part of the table. A key
+/// that a running stack follows ends with `=> live`.
 macro_rules! section {
     (
         $(#[doc = $about:literal])+
         $name:ident at $path:tt $(needs $layer:ident)? {
             $(
                 $(#[doc = $doc:literal])+
-                $key:ident : $type:ty = $default:expr $(, $limits:expr)?;
+                $key:ident : $type:ty = $default:expr $(, $limits:expr)? $(=> $live:ident)?;
             )*
         }
         $(with { $( #[doc = $inner_doc:literal] $inner:ident : $inner_type:ident, )+ })?
@@ -144,6 +157,7 @@ macro_rules! section {
                     prefix: prefix!($path),
                     key: stringify!($key),
                     about: &[$( $doc.trim_ascii() ),+],
+                    live: is_live!($($live)?),
                     shape: || <$type as $crate::config::setting::Setting>::shape(&limits!($($limits)?)),
                     get: |config| $crate::config::setting::Setting::show(&reach!(config, $path, $key)),
                     set: |config, scalar| {
@@ -165,4 +179,4 @@ macro_rules! section {
     };
 }
 
-pub(super) use {layer, limits, prefix, reach, section};
+pub(super) use {is_live, layer, limits, prefix, reach, section};

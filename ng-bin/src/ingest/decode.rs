@@ -17,7 +17,8 @@ pub(super) enum Step {
     Dry,
 }
 
-pub(super) trait Decode {
+/// It may be moved to another thread between two rows.
+pub(super) trait Decode: Send {
     /// The row at the beginning of `data`; `ended` says that nothing will follow it.
     fn next(&mut self, data: &[u8], ended: bool) -> Step;
 

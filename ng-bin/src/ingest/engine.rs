@@ -456,21 +456,26 @@ impl Stream {
                 self.consume(scanned.len, scanned.lines);
                 continue;
             }
-            let mut names: Vec<String> = Vec::new();
-            for (number, cell) in (1..).zip(scanner.texts(&raw)) {
-                let name = std::str::from_utf8(&cell)
-                    .map_err(|_| refuse(format!("the name of column {number} {}", Fault::NotUtf8)))?
-                    .trim_ascii();
-                if let Some(first) = names.iter().position(|known| known == name && !name.is_empty()) {
-                    let first = first + 1;
-                    return Err(refuse(format!(
-                        "columns {first} and {number} are both called `{name}`: rename one"
-                    )));
-                }
-                names.push(name.to_owned());
-            }
+            let names = header_names(&scanner, &raw, &file)?;
             self.consume(scanned.len, scanned.lines);
             return Ok((names, raw));
         }
     }
+}
+
+/// The column names in a header line, which `scanner` has just found.
+pub(super) fn header_names(scanner: &Scanner, raw: &[u8], file: &str) -> Result<Vec<String>, IngestError> {
+    let refuse = |what: String| IngestError::Header { file: file.to_owned(), what };
+    let mut names: Vec<String> = Vec::new();
+    for (number, cell) in (1..).zip(scanner.texts(raw)) {
+        let name = std::str::from_utf8(&cell)
+            .map_err(|_| refuse(format!("the name of column {number} {}", Fault::NotUtf8)))?
+            .trim_ascii();
+        if let Some(first) = names.iter().position(|known| known == name && !name.is_empty()) {
+            let first = first + 1;
+            return Err(refuse(format!("columns {first} and {number} are both called `{name}`: rename one")));
+        }
+        names.push(name.to_owned());
+    }
+    Ok(names)
 }

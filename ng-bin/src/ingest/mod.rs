@@ -8,6 +8,7 @@
 //! | text to values | `value`, `time` |
 //! | what can be wrong | `fault` |
 //! | the run | `engine`, `intake`, `rejects`, `progress` |
+//! | the same for a stream that comes in pieces | `push` |
 //!
 //! It never makes a token and never touches the log: the [`Intake`] does.
 
@@ -21,6 +22,7 @@ mod intake;
 mod mapping;
 mod ndjson;
 mod progress;
+mod push;
 mod rejects;
 mod source;
 pub(crate) mod time;
@@ -34,5 +36,7 @@ pub use field::Field;
 pub use intake::{Intake, Stopped, Verdicts};
 pub use mapping::{Binding, Mapping, MappingError};
 pub use progress::{NoProgress, Progress, Stderr};
+pub use push::{RowSink, Rows};
 pub use rejects::{Rejects, RejectsError};
 pub use source::{Format, Source, SourceError, UnknownFormat};
+pub use value::parse_id;

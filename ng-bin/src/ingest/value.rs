@@ -215,6 +215,14 @@ fn id(text: &str) -> Result<u32, Fault> {
     whole(text, MAX).map_err(|fault| if fault == Fault::NotANumber { Fault::NotAnId } else { fault })
 }
 
+/// The id that a text names, in one of the forms that a column takes.
+///
+/// # Errors
+/// [`Fault::NotAnId`] and others of a number.
+pub fn parse_id(text: &str) -> Result<TokenId, Fault> {
+    id(text.trim_ascii()).map(TokenId::from_raw)
+}
+
 fn timestamp(text: &str, clamp: bool) -> Result<u32, Fault> {
     let range = Fault::OutOfRange { min: 0.0, max: MAX.into() };
     let looks_like_a_date = text.get(4..5) == Some("-");

@@ -24,6 +24,13 @@ const ANNOUNCED: &str = "announced";
 /// cost the recorder's sampled tier a hundred events a second.
 const MARK_PERIOD: Duration = Duration::from_millis(10);
 
+/// How often it is looked at once it has stood still for [`MARK_PATIENCE`] looks: the mark of a burst
+/// that follows comes that much later, and an idle process sleeps.
+const IDLE_MARK_PERIOD: Duration = Duration::from_millis(100);
+
+/// Looks, of a second together.
+const MARK_PATIENCE: u32 = 100;
+
 /// A process that had died, and what that meant for the log.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 #[non_exhaustive]
@@ -205,7 +212,7 @@ impl DurableMark {
         let (wal, events, stopped) = (wal.clone(), events.clone(), Arc::clone(&stop));
         let thread = std::thread::Builder::new().name("ng-durable".to_owned()).spawn(move || {
             let mut lane: EventLaneChoice = events.lane("log");
-            let mut last = 0;
+            let (mut last, mut still) = (0, 0_u32);
             loop {
                 // Read before the mark: the last look comes after the stack has closed the log.
                 let ends = stopped.load(Ordering::Acquire);
@@ -215,12 +222,14 @@ impl DurableMark {
                 if durable != last {
                     let event = Event::operation(EventKind::WAL_WRITTEN, base + durable, ticket);
                     lane.record(Event { tier: Tier::Sampled, ..event });
-                    last = durable;
+                    (last, still) = (durable, 0);
+                } else {
+                    still = still.saturating_add(1);
                 }
                 if ends {
                     return;
                 }
-                std::thread::park_timeout(MARK_PERIOD);
+                std::thread::park_timeout(if still < MARK_PATIENCE { MARK_PERIOD } else { IDLE_MARK_PERIOD });
             }
         })?;
         Ok(Some(Self { stop, thread: Some(thread) }))

@@ -4,7 +4,6 @@
 //! often can't be: where this fails, nothing was started.
 
 use std::sync::Arc;
-#[cfg(any(feature = "wal", feature = "guardian", feature = "telemetry"))]
 use std::time::Duration;
 
 use ng_core::TokenStore;
@@ -41,6 +40,7 @@ pub struct Builder {
     events: Option<Arc<dyn EventRecorder>>,
     schemas: Vec<EventSchema>,
     store: Option<Arc<TokenStore>>,
+    tick_period: Option<Duration>,
 }
 
 impl std::fmt::Debug for Builder {
@@ -121,6 +121,15 @@ impl Builder {
         self
     }
 
+    /// How often the lanes' clock is refreshed, [`TickClock::PERIOD`] otherwise: what mostly waits
+    /// for callers wakes up less often with a longer one, and a token's time (in whole seconds) may be
+    /// that much too early.
+    #[must_use]
+    pub const fn tick_period(mut self, period: Duration) -> Self {
+        self.tick_period = Some(period);
+        self
+    }
+
     /// Starts the stack.
     ///
     /// # Errors
@@ -148,7 +157,8 @@ impl Builder {
         #[cfg(feature = "telemetry")]
         let promoter = promotion::start(&config, feed.as_ref(), &spans, metrics.shared())?;
         let alarm = announce::Alarm::start(&wal, &spans).map_err(StackError::Clock)?;
-        let clock = TickClock::start(TickClock::PERIOD).map_err(StackError::Clock)?;
+        let clock =
+            TickClock::start(self.tick_period.unwrap_or(TickClock::PERIOD)).map_err(StackError::Clock)?;
         if config.engine.populate_tokens > 0 {
             let tokens = u32::try_from(config.engine.populate_tokens).unwrap_or(u32::MAX);
             store.populate(config.engine.domain, tokens)?;
@@ -286,7 +296,8 @@ impl Builder {
         match self.config.guardian.kind {
             GuardianKind::Off => Ok(AdmissionChoice::Off(NoAdmission)),
             GuardianKind::Leases => {
-                open_guardian(&self.config, announce::announced(events, feed.clone()), sampler, store)
+                let events = announce::announced(events, feed.clone());
+                super::guardian::open(&self.config, events, sampler, store)
             }
         }
     }
@@ -369,83 +380,6 @@ fn open_log(
     _store: &TokenStore,
 ) -> Result<(WalChoice, Option<Recovered>), StackError> {
     Err(missing("wal"))
-}
-
-#[cfg(feature = "guardian")]
-fn open_guardian(
-    config: &StackConfig,
-    events: Arc<dyn EventRecorder>,
-    sampler: &SamplerChoice,
-    store: &TokenStore,
-) -> Result<AdmissionChoice, StackError> {
-    use ng_core::admission::AdmissionLane;
-    use ng_guardian::{Constitution, Guardian, GuardianOptions, Limits};
-    let section = &config.guardian;
-    let failed = StackError::layer("guardian");
-    let limits = Limits { max_tokens: section.max_tokens, max_memory_bytes: section.max_memory_bytes };
-    let present = store.len();
-    // What recovery found is in use already, even where it is more than the limit allows now.
-    let room = Limits {
-        max_tokens: limits.max_tokens.max(present),
-        max_memory_bytes: limits.max_memory_bytes.max(store.live_bytes()),
-    };
-    let bounds = &section.constitution;
-    #[expect(clippy::cast_possible_truncation, reason = "a weight is an f32, and so are its bounds")]
-    let range = |min: f64, max: f64| min as f32..=max as f32;
-    let guardian = Guardian::start(GuardianOptions {
-        limits: room,
-        soft_mark: section.soft_mark,
-        cleanup_mark: section.cleanup_mark,
-        rearm: section.rearm,
-        cleanup_target: section.cleanup_target,
-        max_lease: section.max_lease,
-        memory_interval: Duration::from_millis(section.memory_interval_ms),
-        constitution: Constitution {
-            version: 1,
-            weight: range(bounds.weight_min, bounds.weight_max),
-            radius: range(bounds.radius_min, bounds.radius_max),
-            strength: range(bounds.strength_min, bounds.strength_max),
-            validation: bounds.validation,
-            strict: bounds.strict,
-            ..Constitution::default()
-        },
-        events: Some(events),
-        drift_bound_bytes: section.drift_bound_bytes,
-        cdna: section.cdna_dir.clone(),
-        on_constitution: Some(sample_as_it_says(sampler.clone())),
-        rate: u32::try_from(section.rate_per_second).ok().filter(|rate| *rate > 0).map(|per_second| {
-            let burst = u32::try_from(section.rate_burst).unwrap_or(u32::MAX);
-            ng_guardian::RateLimit { per_second, burst }
-        }),
-        ..GuardianOptions::default()
-    })
-    .map_err(|error| failed(error.into()))?;
-    if present > 0 {
-        guardian.open_lane("recovery").admit(present).map_err(|refusal| failed(refusal.into()))?;
-        guardian.set_limits(limits).map_err(|error| failed(error.into()))?;
-    }
-    Ok(AdmissionChoice::Built(Arc::new(guardian)))
-}
-
-/// The constitution's sample rate is the sampler's, from the moment that it is in force.
-#[cfg(feature = "guardian")]
-fn sample_as_it_says(sampler: SamplerChoice) -> ng_guardian::ConstitutionHook {
-    Arc::new(move |constitution| {
-        if let Some(rate) = constitution.sample_rate {
-            // A rate was checked with its document; a sampler that is off takes none.
-            let _ = sampler.shared().set_rate(rate);
-        }
-    })
-}
-
-#[cfg(not(feature = "guardian"))]
-fn open_guardian(
-    _config: &StackConfig,
-    _events: Arc<dyn EventRecorder>,
-    _sampler: &SamplerChoice,
-    _store: &TokenStore,
-) -> Result<AdmissionChoice, StackError> {
-    Err(missing("guardian"))
 }
 
 #[cfg(feature = "telemetry")]
@@ -584,7 +518,7 @@ fn open_writer(_config: &StackConfig) -> Result<SpanChoice, StackError> {
     feature = "otlp",
     feature = "blackbox"
 )))]
-fn missing(feature: &'static str) -> StackError {
+pub(super) fn missing(feature: &'static str) -> StackError {
     StackError::Layer {
         layer: feature,
         source: format!(

@@ -151,14 +151,14 @@ layer!(
 );
 
 impl AdmissionChoice {
-    /// A new lane, for one thread.
+    /// A new lane, for one thread that makes tokens of `domain`.
     #[must_use]
-    pub fn lane(&self, name: &str) -> AdmissionLaneChoice {
+    pub fn lane(&self, domain: u8, name: &str) -> AdmissionLaneChoice {
         match self {
             Self::Off(off) => AdmissionLaneChoice::Off(*off),
             #[cfg(feature = "guardian")]
-            Self::Built(guardian) => AdmissionLaneChoice::Built(guardian.open_lane(name)),
-            Self::Custom(custom) => AdmissionLaneChoice::Custom(custom.lane(name)),
+            Self::Built(guardian) => AdmissionLaneChoice::Built(guardian.open_lane_of(domain, name)),
+            Self::Custom(custom) => AdmissionLaneChoice::Custom(custom.lane_in(domain, name)),
         }
     }
 }
@@ -250,6 +250,15 @@ impl AdmissionLane for AdmissionLaneChoice {
     #[inline(always)]
     fn release(&mut self, n: u64) {
         each!("guardian", self, lane => lane.release(n));
+    }
+
+    fn admit_in(&mut self, domain: u8, n: u64) -> Result<(), Refusal> {
+        each!("guardian", self, lane => lane.admit_in(domain, n))
+    }
+
+    #[inline]
+    fn release_in(&mut self, domain: u8, n: u64) {
+        each!("guardian", self, lane => lane.release_in(domain, n));
     }
 
     #[inline(always)]

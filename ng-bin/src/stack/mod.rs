@@ -9,6 +9,10 @@ mod blackbox;
 mod build;
 pub mod choice;
 mod error;
+mod follow;
+mod guardian;
+#[cfg(feature = "serve")]
+mod inside;
 mod promotion;
 mod reclaim;
 mod recover;
@@ -18,6 +22,7 @@ mod watch;
 pub use blackbox::Died;
 pub use build::Builder;
 pub use error::StackError;
+pub use follow::Overruled;
 pub use promotion::EventTap;
 pub use reclaim::Cleaner;
 pub use recover::{Recovered, replay};
@@ -123,15 +128,24 @@ impl Stack {
     /// # Errors
     /// [`StackError::Log`] if the log is poisoned or closed, [`StackError::Store`].
     pub fn lane(&self, name: &str) -> Result<StackLane, StackError> {
+        self.lane_in(self.domain, name)
+    }
+
+    /// A lane whose new tokens are of another domain than `engine.domain`: a tenant's, whose quota is
+    /// that of the domain.
+    ///
+    /// # Errors
+    /// As [`Stack::lane`]; [`StackError::Store`] too if `domain` is above 15.
+    pub fn lane_in(&self, domain: u8, name: &str) -> Result<StackLane, StackError> {
         let layers = Layers {
-            admission: self.admission.lane(name),
+            admission: self.admission.lane(domain, name),
             wal: self.wal.lane()?,
             metrics: self.metrics.lane(),
             sampler: self.sampler.lane(),
             spans: self.spans.lane(),
             events: EventTap::new(self.events.lane(name), self.feed.clone()),
         };
-        let writer = self.store.writer(self.domain)?;
+        let writer = self.store.writer(domain)?;
         Ok(Lane::new(writer, layers, self.clock.tick(), self.lane_options))
     }
 
@@ -227,6 +241,20 @@ impl Stack {
                 let _ = timeout;
                 true
             }
+        }
+    }
+
+    /// How long records took to become durable since the stack started: the median, the 99th percentile
+    /// and the longest. Zeros where there is no log, or one of a user's own.
+    #[must_use]
+    pub fn durable_lag(&self) -> [Duration; 3] {
+        match &self.wal {
+            #[cfg(feature = "wal")]
+            WalChoice::Built(log) => {
+                let lags = log.lags();
+                [lags.p50, lags.p99, lags.max]
+            }
+            _ => [Duration::ZERO; 3],
         }
     }
 

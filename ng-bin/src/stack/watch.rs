@@ -129,7 +129,7 @@ fn register_guardian(
     type Gauge = fn(&ng_guardian::MemoryReport) -> f64;
     type Counter = fn(&ng_guardian::GuardianReport) -> u64;
     #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
-    let gauges: [(&str, &str, Gauge); 4] = [
+    let gauges: [(&str, &str, Gauge); 5] = [
         ("neurograph_memory_drift_bytes", "Resident memory less the bytes of admitted tokens.", |memory| {
             memory.drift_bytes as f64
         }),
@@ -144,6 +144,11 @@ fn register_guardian(
             |memory| memory.cgroup_used_bytes.map_or(f64::NAN, as_float),
         ),
         (
+            "neurograph_cgroup_reclaimable_bytes",
+            "What of that the kernel can take back; NaN if there is no limit.",
+            |memory| memory.cgroup_reclaimable_bytes.map_or(f64::NAN, as_float),
+        ),
+        (
             "neurograph_memory_pressure_percent",
             "Share of the last 10 s in which some task waited for memory; NaN if the kernel does not say.",
             |memory| memory.pressure_percent.unwrap_or(f64::NAN),
@@ -154,13 +159,18 @@ fn register_guardian(
         let value = move || watched.memory().as_ref().map_or(f64::NAN, read);
         sink.gauge_from(&MetricDesc::new(name, help), Box::new(value))?;
     }
-    let counters: [(&str, &str, Counter); 5] = [
+    let counters: [(&str, &str, Counter); 6] = [
         ("neurograph_soft_marks_total", "Times that use rose above the soft mark.", |told| {
             told.soft_crossings
         }),
         ("neurograph_cleanups_due_total", "Times that use rose above the cleanup mark.", |told| {
             told.cleanups_due
         }),
+        (
+            "neurograph_memory_shortages_total",
+            "Times that the real memory came near the limit of its control group.",
+            |told| told.shortages,
+        ),
         ("neurograph_memory_drifts_total", "Times that the drift passed its bound.", |told| told.drifts),
         (
             "neurograph_constitution_problems_total",
@@ -177,9 +187,34 @@ fn register_guardian(
         let watched = Arc::clone(guardian);
         sink.counter_from(&MetricDesc::new(name, help), Box::new(move || read(&watched.report())))?;
     }
+    for pool in guardian.quotas() {
+        register_quota(sink, &pool)?;
+    }
     let watched = Arc::clone(guardian);
     let version = MetricDesc::new("neurograph_constitution_version", "The version in force.");
     sink.gauge_from(&version, Box::new(move || as_float(watched.constitution().version)))
+}
+
+/// A quota or a pool by its way from the root. What the guardian counts as `tokens` is there too, beside
+/// the contract's own figures.
+#[cfg(feature = "guardian")]
+fn register_quota(sink: &dyn MetricSink, pool: &ng_guardian::Pool) -> Result<(), RegisterError> {
+    let named = |name, help| MetricDesc::new(name, help).label("pool", pool.path());
+    let watched = pool.clone();
+    sink.gauge_from(
+        &named("neurograph_pool_used", "Units in use in a pool and those below it."),
+        Box::new(move || as_float(watched.level().used)),
+    )?;
+    let watched = pool.clone();
+    sink.gauge_from(
+        &named("neurograph_pool_limit", "A pool's limit in force."),
+        Box::new(move || as_float(watched.level().limit)),
+    )?;
+    let watched = pool.clone();
+    sink.counter_from(
+        &named("neurograph_pool_refused_total", "Units refused to holders in a pool and those below it."),
+        Box::new(move || watched.level().refused),
+    )
 }
 
 fn register_sampler(sink: &dyn MetricSink, sampler: &SamplerChoice) -> Result<(), RegisterError> {

@@ -79,6 +79,8 @@ pub(super) struct Run {
     pub(super) dropped_spans: u64,
     pub(super) stalled: Duration,
     pub(super) calls: Calls,
+    /// From an append until it is durable: the median, the 99th percentile, the longest.
+    pub(super) lag: [Duration; 3],
 }
 
 impl Run {
@@ -169,6 +171,7 @@ fn timed(options: &Options, batches: &mut Batches, stack: &Stack) -> Result<Run,
         durable_records: stats.durable_records,
         dropped_spans: stack.spans().stats().dropped,
         stalled: Duration::from_nanos(stats.stalled_ns),
+        lag: stack.durable_lag(),
         calls: Calls {
             io: made.iter().map(|made| made.1.io).sum(),
             waits: made.iter().map(|made| made.1.waits).sum(),
@@ -200,6 +203,12 @@ pub struct SeedRun {
     pub waits_per_1000: f64,
     /// Sampled spans that found no room, in the last round.
     pub dropped_spans: u64,
+    /// From an append until the record is durable, in µs, by epoch: the median of the rounds' medians.
+    pub durable_p50_us: f64,
+    /// The same for 99 of 100.
+    pub durable_p99_us: f64,
+    /// The same for the longest.
+    pub durable_max_us: f64,
 }
 
 /// The runs of the seed's tests 1 and 2, and test 2 with a record for every token.
@@ -228,6 +237,7 @@ fn summary(options: &Options, runs: &[Run]) -> SeedRun {
         Spread::of(runs.iter().map(|run| time(run).as_secs_f64() * 1e3).collect())
     };
     let wall = ms(&|run| run.wall);
+    let lag = |at: usize| ms(&|run| run.lag[at]).median * 1e3;
     let last = runs.last().copied().unwrap_or_default();
     #[expect(clippy::cast_precision_loss, reason = "counts of a run")]
     let (tokens, records, calls) =
@@ -243,5 +253,8 @@ fn summary(options: &Options, runs: &[Run]) -> SeedRun {
         io_calls_per_1000: calls.0 * 1e3 / tokens,
         waits_per_1000: calls.1 * 1e3 / tokens,
         dropped_spans: last.dropped_spans,
+        durable_p50_us: lag(0),
+        durable_p99_us: lag(1),
+        durable_max_us: lag(2),
     }
 }

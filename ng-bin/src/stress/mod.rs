@@ -30,6 +30,7 @@ pub use ablation::LAYERS;
 pub use recovery::{Death, child};
 pub use report::Report;
 pub use table::write_table;
+pub use work::made;
 
 use std::path::PathBuf;
 

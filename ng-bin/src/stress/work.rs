@@ -1,5 +1,7 @@
 //! The work: token number `i` is always the same token, so that whoever recovers it can tell.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use ng_core::TokenSpec;
 use ng_core::lane::BatchReport;
 use ng_core::token::{Coords, Token, flags};
@@ -9,6 +11,16 @@ use crate::stack::StackLane;
 
 /// The time that all tokens of the work were made at, in seconds since 1970.
 const MADE_AT: u32 = 1_700_000_000;
+
+/// Tokens that all runs of this process have made so far.
+static MADE: AtomicU64 = AtomicU64::new(0);
+
+/// How many tokens all runs of this process have made so far, for whoever shows a rate. It moves once
+/// a batch.
+#[must_use]
+pub fn made() -> u64 {
+    MADE.load(Ordering::Relaxed)
+}
 
 /// The spec of token number `i`.
 #[inline]
@@ -57,6 +69,7 @@ pub(super) fn make_with(
                 end - next
             )));
         }
+        MADE.fetch_add(end - next, Ordering::Relaxed);
         next = end;
     }
     Ok(())

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use crate::cli::{EXIT_BROKEN, EXIT_FAILED, EXIT_OK};
 use crate::error::Error;
 use crate::process::{self, note, result};
-use crate::workspace::Workspace;
+use crate::workspace::{Build, Workspace};
 use rig::Bench;
 
 /// So many cuts on one disk, each writer going on where the one before it was cut; then a new one.
@@ -41,6 +41,9 @@ pub(crate) struct Args {
     /// What was found, as one JSON document.
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
+    /// How the program is built whose power is cut.
+    #[arg(skip = Build::Release)]
+    pub(crate) build: Build,
 }
 
 /// What became of all.
@@ -131,21 +134,14 @@ pub(crate) fn cut_all(workspace: &Workspace, args: &Args) -> Result<Outcome, Err
         let why = format!("the disk for the power cuts can't be set up here: {error}");
         return Ok(Outcome { skipped: Some(why), ..Outcome::default() });
     }
-    let build = workspace.cargo([
-        "build",
-        "--release",
-        "--package",
-        "ng-wal",
-        "--all-features",
-        "--example",
-        "powercut",
-    ]);
+    let build = workspace.cargo(["build", "--package", "ng-wal", "--all-features", "--example", "powercut"]);
+    let build = build.args(args.build.flags());
     let shown = build.shown().to_owned();
     let status = build.run()?;
     if !status.success() {
         return Err(Error::Failed { command: shown, status: status.to_string(), stderr: String::new() });
     }
-    let program = workspace.target().join("release").join("examples").join("powercut");
+    let program = workspace.target().join(args.build.folder()).join("examples").join("powercut");
     let began = Instant::now();
     let outcome = (|| {
         let bench = Bench::new(&folder)?;

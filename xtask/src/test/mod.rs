@@ -68,11 +68,15 @@ fn plan(workspace: &Workspace) -> Result<Vec<Step>, Error> {
 }
 
 /// `ng-stack` without layers, then with each feature alone; all together is the workspace's run.
+///
+/// A feature alone runs its unit tests. What starts the program or crosses layers is run without
+/// any and with all; linking each of those tests once more for each feature would take as long as
+/// everything else together, and clippy compiles them for each anyway.
 fn feature_steps(features: &[String]) -> Vec<Step> {
     let bare = ["--package", "ng-stack", "--no-default-features"].map(str::to_owned).to_vec();
     let alone = features.iter().map(|feature| Step {
         name: format!("ng-stack with {feature} alone"),
-        select: [bare.clone(), vec!["--features".into(), feature.clone()]].concat(),
+        select: [bare.clone(), vec!["--features".into(), feature.clone(), "--lib".into()]].concat(),
         ..Step::default()
     });
     let none = Step { name: "ng-stack without layers".into(), select: bare.clone(), ..Step::default() };
@@ -132,7 +136,7 @@ mod tests {
         let bare = "--package ng-stack --no-default-features";
         assert_eq!(
             selected,
-            [bare.to_owned(), format!("{bare} --features cli"), format!("{bare} --features wal")]
+            [bare.to_owned(), format!("{bare} --features cli --lib"), format!("{bare} --features wal --lib")]
         );
     }
 

@@ -1,0 +1,157 @@
+//! What a running stack changes when its configuration changes: limits, the constitution's bounds
+//! and the sample rate, all of it or nothing.
+//!
+//! Every part is checked before any is put in force; where one is refused all the same, those
+//! before it are taken back. The parts come in force one after another within microseconds, so a
+//! token that is made meanwhile may meet the new limits and the old rate. The hot path pays
+//! nothing: each lane rereads a generation or a rate that it reads anyway.
+
+use super::choice::{AdmissionChoice, SamplerChoice};
+use super::{Stack, StackError};
+#[cfg(feature = "guardian")]
+use crate::config::ConstitutionConfig;
+use crate::config::StackConfig;
+
+/// A live key that something else decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Overruled {
+    /// Its full name.
+    pub key: &'static str,
+    /// What decides it, in words that end a sentence.
+    pub why: &'static str,
+}
+
+/// A list of all keys of a struct, which breaks with the struct.
+macro_rules! keys {
+    ($before:expr, $after:expr, $section:literal: $($key:ident),+) => {
+        [$( ($before.$key != $after.$key).then_some(concat!($section, ".", stringify!($key))) ),+]
+            .into_iter()
+            .flatten()
+            .collect::<Vec<&'static str>>()
+    };
+}
+
+impl Stack {
+    /// Puts in force in what `after` differs from `before`, as far as a running stack can; keys that
+    /// are not marked live in docs/configuration.md are not looked at. Returns the live keys that are
+    /// not in force, since something else decides them.
+    ///
+    /// # Errors
+    /// If a layer refuses its part; nothing has changed then.
+    pub fn follow(&self, before: &StackConfig, after: &StackConfig) -> Result<Vec<Overruled>, StackError> {
+        let mut overruled = Vec::new();
+        let bounds = keys!(before.guardian.constitution, after.guardian.constitution, "guardian.constitution":
+            validation, strict, weight_min, weight_max, radius_min, radius_max, strength_min, strength_max);
+        let limits = keys!(before.guardian, after.guardian, "guardian": max_tokens, max_memory_bytes);
+        let undo_bounds = self.follow_bounds(&bounds, after, &mut overruled)?;
+        if let Err(error) = self.follow_limits(&limits, after, &mut overruled) {
+            undo_bounds();
+            return Err(error);
+        }
+        #[expect(clippy::float_cmp, reason = "whether it is the same one, not near it")]
+        if before.tracing.rate != after.tracing.rate {
+            self.follow_rate(after, &mut overruled);
+        }
+        Ok(overruled)
+    }
+
+    /// Returns how to take it back.
+    #[cfg_attr(not(feature = "guardian"), allow(unused_variables, clippy::unnecessary_wraps))]
+    fn follow_bounds(
+        &self,
+        changed: &[&'static str],
+        after: &StackConfig,
+        overruled: &mut Vec<Overruled>,
+    ) -> Result<Box<dyn FnOnce() + '_>, StackError> {
+        let nothing: Box<dyn FnOnce() + '_> = Box::new(|| ());
+        if changed.is_empty() {
+            return Ok(nothing);
+        }
+        let mut decided = |why| overruled.extend(changed.iter().map(|key| Overruled { key, why }));
+        match &self.admission {
+            AdmissionChoice::Off(_) => Ok(nothing),
+            AdmissionChoice::Custom(_) => {
+                decided("the guardian is the program's own");
+                Ok(nothing)
+            }
+            #[cfg(feature = "guardian")]
+            AdmissionChoice::Built(_) if after.guardian.cdna_dir.is_some() => {
+                decided("the history in guardian.cdna_dir decides: use `ng cdna`");
+                Ok(nothing)
+            }
+            #[cfg(feature = "guardian")]
+            AdmissionChoice::Built(guardian) => {
+                let old = guardian.constitution();
+                let new = bounded(&after.guardian.constitution, old.clone());
+                let failed = StackError::layer("guardian.constitution");
+                let next = old.version + 1;
+                guardian
+                    .set_constitution(ng_guardian::Constitution { version: next, ..new })
+                    .map_err(|error| failed(error.into()))?;
+                Ok(Box::new(move || {
+                    // It was in force a moment ago.
+                    let _ = guardian.set_constitution(ng_guardian::Constitution { version: next + 1, ..old });
+                }))
+            }
+        }
+    }
+
+    #[cfg_attr(not(feature = "guardian"), allow(unused_variables, clippy::unnecessary_wraps))]
+    fn follow_limits(
+        &self,
+        changed: &[&'static str],
+        after: &StackConfig,
+        overruled: &mut Vec<Overruled>,
+    ) -> Result<(), StackError> {
+        if changed.is_empty() {
+            return Ok(());
+        }
+        match &self.admission {
+            AdmissionChoice::Off(_) => Ok(()),
+            AdmissionChoice::Custom(_) => {
+                let why = "the guardian is the program's own";
+                overruled.extend(changed.iter().map(|key| Overruled { key, why }));
+                Ok(())
+            }
+            #[cfg(feature = "guardian")]
+            AdmissionChoice::Built(guardian) => {
+                let section = &after.guardian;
+                let limits = ng_guardian::Limits {
+                    max_tokens: section.max_tokens,
+                    max_memory_bytes: section.max_memory_bytes,
+                };
+                guardian.set_limits(limits).map_err(|error| StackError::layer("guardian")(error.into()))
+            }
+        }
+    }
+
+    fn follow_rate(&self, after: &StackConfig, overruled: &mut Vec<Overruled>) {
+        let key = "tracing.rate";
+        if matches!(self.sampler, SamplerChoice::Off(_)) {
+            return;
+        }
+        if after.tracing.target_per_second > 0 {
+            overruled.push(Overruled { key, why: "tracing.target_per_second steers the rate" });
+        } else if !self.sampler.shared().set_rate(after.tracing.rate) {
+            overruled.push(Overruled { key, why: "the sampler is the program's own, and takes no rate" });
+        }
+    }
+}
+
+/// The bounds of the configuration, and everything else as it is.
+#[cfg(feature = "guardian")]
+pub(super) fn bounded(
+    bounds: &ConstitutionConfig,
+    rest: ng_guardian::Constitution,
+) -> ng_guardian::Constitution {
+    #[expect(clippy::cast_possible_truncation, reason = "a weight is an f32, and so are its bounds")]
+    let range = |min: f64, max: f64| min as f32..=max as f32;
+    ng_guardian::Constitution {
+        weight: range(bounds.weight_min, bounds.weight_max),
+        radius: range(bounds.radius_min, bounds.radius_max),
+        strength: range(bounds.strength_min, bounds.strength_max),
+        validation: bounds.validation,
+        strict: bounds.strict,
+        ..rest
+    }
+}

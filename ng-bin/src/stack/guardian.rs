@@ -1,0 +1,110 @@
+//! From its section of the configuration to a guardian: limits, named quotas, what recovery found, and
+//! what the constitution says of other layers.
+
+use std::sync::Arc;
+#[cfg(feature = "guardian")]
+use std::time::Duration;
+
+use ng_core::TokenStore;
+use ng_core::events::EventRecorder;
+#[cfg(feature = "guardian")]
+use ng_guardian::{Constitution, Guardian, GuardianOptions, Limits};
+
+use super::StackError;
+#[cfg(not(feature = "guardian"))]
+use super::build::missing;
+use super::choice::{AdmissionChoice, SamplerChoice};
+use crate::config::StackConfig;
+
+#[cfg(feature = "guardian")]
+pub(super) fn open(
+    config: &StackConfig,
+    events: Arc<dyn EventRecorder>,
+    sampler: &SamplerChoice,
+    store: &TokenStore,
+) -> Result<AdmissionChoice, StackError> {
+    let section = &config.guardian;
+    let failed = StackError::layer("guardian");
+    let limits = Limits { max_tokens: section.max_tokens, max_memory_bytes: section.max_memory_bytes };
+    let guardian = Guardian::start(GuardianOptions {
+        limits,
+        pools: section.named.iter().map(pool_spec).collect(),
+        soft_mark: section.soft_mark,
+        cleanup_mark: section.cleanup_mark,
+        rearm: section.rearm,
+        cleanup_target: section.cleanup_target,
+        max_lease: section.max_lease,
+        memory_interval: Duration::from_millis(section.memory_interval_ms),
+        constitution: super::follow::bounded(
+            &section.constitution,
+            Constitution { version: 1, ..Constitution::default() },
+        ),
+        events: Some(events),
+        drift_bound_bytes: section.drift_bound_bytes,
+        memory_mark: section.memory_mark,
+        memory_rearm: section.memory_rearm,
+        cdna: section.cdna_dir.clone(),
+        on_constitution: Some(sample_as_it_says(sampler.clone())),
+        rate: u32::try_from(section.rate_per_second).ok().filter(|rate| *rate > 0).map(|per_second| {
+            let burst = u32::try_from(section.rate_burst).unwrap_or(u32::MAX);
+            ng_guardian::RateLimit { per_second, burst }
+        }),
+        ..GuardianOptions::default()
+    })
+    .map_err(|error| failed(error.into()))?;
+    // What recovery found is in use already, even where it is more than a limit allows now.
+    if section.named.iter().any(|quota| quota.domain.is_some()) {
+        let mut present = [0_u64; ng_core::store::DOMAINS as usize];
+        for (token, _) in store.iter() {
+            if let Some(count) = present.get_mut(usize::from(token.id().domain())) {
+                *count += 1;
+            }
+        }
+        for (domain, count) in (0..).zip(present).filter(|(_, count)| *count > 0) {
+            guardian.adopt(domain, count);
+        }
+    } else if !store.is_empty() {
+        guardian.adopt(config.engine.domain, store.len());
+    }
+    Ok(AdmissionChoice::Built(Arc::new(guardian)))
+}
+
+#[cfg(feature = "guardian")]
+fn pool_spec(quota: &crate::config::QuotaConfig) -> ng_guardian::PoolSpec {
+    let rate = u32::try_from(quota.rate_per_second).ok().filter(|rate| *rate > 0);
+    ng_guardian::PoolSpec {
+        name: quota.name.clone(),
+        parent: quota.parent.clone(),
+        options: ng_guardian::PoolOptions {
+            limit: quota.limit,
+            max_lease: quota.max_lease,
+            rate: rate.map(|per_second| ng_guardian::RateLimit {
+                per_second,
+                burst: u32::try_from(quota.rate_burst).unwrap_or(u32::MAX),
+            }),
+        },
+        domain: quota.domain,
+        soft_mark: (quota.soft_mark > 0.0).then_some(quota.soft_mark),
+    }
+}
+
+/// The constitution's sample rate is the sampler's, from the moment that it is in force.
+#[cfg(feature = "guardian")]
+fn sample_as_it_says(sampler: SamplerChoice) -> ng_guardian::ConstitutionHook {
+    Arc::new(move |constitution| {
+        if let Some(rate) = constitution.sample_rate {
+            // A rate was checked with its document; a sampler that is off takes none.
+            let _ = sampler.shared().set_rate(rate);
+        }
+    })
+}
+
+#[cfg(not(feature = "guardian"))]
+pub(super) fn open(
+    _config: &StackConfig,
+    _events: Arc<dyn EventRecorder>,
+    _sampler: &SamplerChoice,
+    _store: &TokenStore,
+) -> Result<AdmissionChoice, StackError> {
+    Err(missing("guardian"))
+}

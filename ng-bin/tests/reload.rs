@@ -1,0 +1,261 @@
+//! A configuration that is read again while the stack works.
+#![cfg(all(feature = "guardian", feature = "telemetry", feature = "blackbox"))]
+#![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use ng_core::TokenSpec;
+use ng_core::events::Tier;
+use ng_core::lane::CreateError;
+use ng_stack::Stack;
+use ng_stack::config::{Loaded, Loader, LogLevel};
+use ng_stack::reload::{Cause, Outcome, Reloader};
+
+struct House {
+    dir: tempfile::TempDir,
+    stack: Stack,
+    reloader: Reloader,
+    levels: Arc<Mutex<Vec<LogLevel>>>,
+}
+
+impl House {
+    /// A stack without a log, of the keys in `text`, dotted, a line each.
+    fn with(text: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("ng.toml");
+        write(&file, dir.path(), text);
+        let load = move || Loader::new().file(&file).load();
+        let loaded: Loaded = load().unwrap();
+        let stack = Stack::builder().loaded(loaded.clone()).build().unwrap();
+        let levels: Arc<Mutex<Vec<LogLevel>>> = Arc::default();
+        let kept = Arc::clone(&levels);
+        let reloader = Reloader::new(loaded, load)
+            .watch(dir.path().join("ng.toml"))
+            .on_level(move |level| kept.lock().unwrap().push(level));
+        reloader.register(stack.metrics()).unwrap();
+        Self { dir, stack, reloader, levels }
+    }
+
+    fn file(&self) -> PathBuf {
+        self.dir.path().join("ng.toml")
+    }
+
+    fn write(&self, text: &str) {
+        write(&self.file(), self.dir.path(), text);
+    }
+
+    fn reload(&self, text: &str) -> Outcome {
+        self.write(text);
+        self.reloader.reload(&self.stack, Cause::Asked)
+    }
+
+    fn scrape(&self) -> String {
+        let mut text = String::new();
+        self.stack.metrics().render(&mut text);
+        text
+    }
+
+    /// Whether a token of this weight is made.
+    fn makes(&self, weight: f32) -> bool {
+        let mut lane = self.stack.lane("asker").unwrap();
+        let made = lane.create(&TokenSpec::new().with_weight(weight));
+        made.is_ok_and(|made| lane.delete(made.id).is_ok())
+    }
+
+    fn rare(&self) -> u64 {
+        self.stack.events().stats().recorded[Tier::Rare as usize]
+    }
+}
+
+fn write(file: &Path, dir: &Path, text: &str) {
+    let base = format!(
+        "wal.kind = \"off\"\ntracing.output = \"\"\nblackbox.dir = {:?}\n{text}\n",
+        dir.join("rings")
+    );
+    std::fs::write(file, base).unwrap();
+}
+
+/// Keys in force and keys that wait.
+fn keys(outcome: &Outcome) -> (Vec<&str>, Vec<&str>) {
+    let Outcome::Applied { changed, waiting } = outcome else { panic!("{outcome}") };
+    (
+        changed.iter().map(|one| one.key.as_str()).collect(),
+        waiting.iter().map(|one| one.difference.key.as_str()).collect(),
+    )
+}
+
+#[test]
+fn live_keys_are_in_force_at_once_and_others_are_named() {
+    let house = House::with("");
+    assert!(house.makes(5.0));
+    let outcome = house.reload(
+        "tracing.rate = 0.25\nguardian.constitution.weight_max = 1.0\nguardian.max_tokens = 3\n\
+         log.level = \"warn\"\nengine.domain = 2\nguardian.soft_mark = 0.5",
+    );
+    let (changed, waiting) = keys(&outcome);
+    assert_eq!(
+        changed,
+        ["guardian.max_tokens", "guardian.constitution.weight_max", "tracing.rate", "log.level"]
+    );
+    assert_eq!(waiting, ["engine.domain", "guardian.soft_mark"]);
+    let said = outcome.to_string();
+    assert!(said.starts_with("4 changes in force, 2 changes not\n"), "{said}");
+    assert!(said.contains("guardian.max_tokens = 3 (was 10000000)  # "), "{said}");
+    assert!(said.contains("engine.domain stays 0, not 2: it needs a restart"), "{said}");
+
+    assert!((house.stack.sampler().rate() - 0.25).abs() < 1e-12);
+    assert!(!house.makes(5.0) && house.makes(0.5));
+    assert_eq!(house.stack.admission().stats().limit, 3);
+    assert_eq!(*house.levels.lock().unwrap(), [LogLevel::Warn]);
+    let in_force = house.reloader.in_force();
+    assert_eq!(in_force.config.engine.domain, 0);
+    assert_eq!(in_force.origin("tracing.rate").unwrap().to_string(), format!("{}:4", house.file().display()));
+
+    let text = house.scrape();
+    assert!(text.contains("neurograph_config_reloads_total{result=\"applied\"} 1"), "{text}");
+    assert!(text.contains("neurograph_config_changes_waiting 2"), "{text}");
+    // What waits goes on to be told, and what is taken back is in force no longer.
+    let (changed, waiting) = (house.reload("engine.domain = 2"), house.reload("engine.domain = 2"));
+    assert_eq!(keys(&changed).0.len(), 4);
+    assert_eq!(keys(&waiting), (vec![], vec!["engine.domain"]));
+    assert!(house.makes(5.0));
+    assert_eq!(house.reload(""), Outcome::Unchanged);
+    assert!(house.scrape().contains("neurograph_config_changes_waiting 0"));
+}
+
+#[test]
+fn a_bad_file_leaves_everything_as_it_was_and_says_so_three_times() {
+    let house = House::with("tracing.rate = 0.5");
+    let before = house.rare();
+    let outcome = house.reload("tracing.rate = 0.25\nguardian.max_tokens = 0");
+    let Outcome::Refused(errors) = &outcome else { panic!("{outcome}") };
+    assert_eq!(errors.count(), 1);
+    assert!(outcome.to_string().contains("`guardian.max_tokens` can't be 0"), "{outcome}");
+    assert!((house.stack.sampler().rate() - 0.5).abs() < 1e-12, "half of it was applied");
+    assert_eq!(house.rare(), before + 1);
+    let text = house.scrape();
+    assert!(text.contains("neurograph_config_reloads_total{result=\"refused\"} 1"), "{text}");
+    assert!(text.contains("neurograph_config_file_refused 1"), "{text}");
+
+    std::fs::remove_file(house.file()).unwrap();
+    let gone = house.reloader.reload(&house.stack, Cause::Asked);
+    assert!(gone.to_string().contains("there is no such file"), "{gone}");
+    assert_eq!(keys(&house.reload("tracing.rate = 0.75")).0, ["tracing.rate"]);
+    assert!(house.scrape().contains("neurograph_config_file_refused 0"));
+}
+
+#[test]
+fn a_layer_that_refuses_its_part_takes_the_other_parts_back() {
+    let house = House::with("");
+    let before = house.reloader.in_force().config;
+    let mut after = before.clone();
+    after.guardian.constitution.weight_max = 1.0;
+    after.tracing.rate = 0.5;
+    // No file gets as far as this: a token takes 64 bytes.
+    after.guardian.max_memory_bytes = 1;
+    assert!(house.stack.follow(&before, &after).is_err());
+    assert!(house.makes(5.0), "the bounds stayed");
+    assert!((house.stack.sampler().rate() - 0.01).abs() < 1e-12);
+    assert_eq!(house.stack.admission().stats().limit, 10_000_000);
+}
+
+#[test]
+fn what_something_else_decides_is_said_to_be_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let history = format!("guardian.cdna_dir = {:?}\ntracing.target_per_second = 100\n", dir.path());
+    let house = House::with(&history);
+    let outcome =
+        house.reload(&format!("{history}guardian.constitution.weight_max = 1.0\ntracing.rate = 0.5"));
+    assert_eq!(keys(&outcome), (vec![], vec!["guardian.constitution.weight_max", "tracing.rate"]));
+    let said = outcome.to_string();
+    assert!(said.contains("use `ng cdna`") && said.contains("tracing.target_per_second steers"), "{said}");
+    assert!(house.makes(5.0));
+}
+
+/// Values of every type, of which each key takes one that is not its default.
+const OTHERS: &str = "1 2 8 128 4096 0.02 0.07 0.9 true false \"off\" \"warn\" \"json\" \"std\" \"each\" \
+\"drop\" \"continue\" \"oldest\" \"chrome\" \"grpc\" \"/tmp/ng-elsewhere\"";
+
+#[test]
+fn exactly_the_keys_that_the_reference_calls_live_come_in_force() {
+    let house = House::with("");
+    let plain = Loader::new().load().unwrap();
+    let layers = ["wal.kind", "tracing.output", "blackbox.dir", "profile"];
+    for setting in house.reloader.in_force().settings() {
+        if layers.contains(&setting.key.as_str()) {
+            continue;
+        }
+        let live = house.reloader.in_force().explain(&setting.key).unwrap()[0].live;
+        // Another value that the key and the rules take.
+        let other = OTHERS
+            .split_whitespace()
+            .find(|other| {
+                let text = format!("{} = {other}", setting.key);
+                Loader::new().text("x", text).load().is_ok_and(|loaded| plain.diff(&loaded).len() == 1)
+            })
+            .unwrap_or_else(|| panic!("no other value for {}", setting.key));
+        let outcome = house.reload(&format!("{} = {other}", setting.key));
+        let (changed, waiting) = keys(&outcome);
+        let key = setting.key.as_str();
+        let wanted = if live { (vec![key], vec![]) } else { (vec![], vec![key]) };
+        assert_eq!((changed, waiting), wanted, "{other}");
+        let _ = house.reload("");
+    }
+}
+
+#[test]
+fn a_changed_file_is_seen_by_a_look_once_it_rests() {
+    let house = House::with("");
+    assert!(house.reloader.look(&house.stack).is_none());
+    house.write("tracing.rate = 0.125");
+    assert!(house.reloader.look(&house.stack).is_none());
+    assert_eq!(keys(&house.reloader.look(&house.stack).unwrap()).0, ["tracing.rate"]);
+    assert!(house.reloader.look(&house.stack).is_none());
+}
+
+#[test]
+fn under_load_no_token_is_refused_that_both_configurations_let_in_and_none_is_lost() {
+    let house = House::with("guardian.max_tokens = 1_000_000");
+    let (stop, made, forbidden) = (AtomicBool::new(false), AtomicU64::new(0), AtomicU64::new(0));
+    std::thread::scope(|scope| {
+        for maker in 0..2 {
+            let mut lane = house.stack.lane("maker").unwrap();
+            let (stop, made, forbidden) = (&stop, &made, &forbidden);
+            scope.spawn(move || {
+                // One keeps within both bounds, the other only within the wider ones.
+                let weight = if maker == 0 { 0.5 } else { 5.0 };
+                while !stop.load(Ordering::Relaxed) {
+                    match lane.create(&TokenSpec::new().with_weight(weight)) {
+                        Ok(token) => {
+                            made.fetch_add(1, Ordering::Relaxed);
+                            lane.delete(token.id).unwrap();
+                        }
+                        Err(CreateError::Forbidden(_)) if maker == 1 => {
+                            forbidden.fetch_add(1, Ordering::Relaxed);
+                        }
+                        Err(other) => panic!("{other}"),
+                    }
+                }
+            });
+        }
+        for round in 0..200_u32 {
+            let (max, rate) = if round % 2 == 0 { ("1.0", "0.5") } else { ("10.0", "0.001") };
+            let outcome = house.reload(&format!(
+                "guardian.max_tokens = {}\ntracing.rate = {rate}\nguardian.constitution.weight_max = {max}",
+                1_000 + round
+            ));
+            assert_eq!(keys(&outcome).0.len(), 3, "{outcome}");
+            if round % 5 == 0 {
+                assert!(!house.reload("guardian.max_tokens = 0").is_good());
+            }
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+    assert!(made.into_inner() > 1_000 && forbidden.into_inner() > 0);
+    assert_eq!(house.stack.store().len(), 0);
+    assert_eq!(house.stack.admission().stats().used, 0);
+    assert_eq!(house.stack.admission().stats().limit, 1_199);
+}
