@@ -79,11 +79,12 @@ pub(super) fn install(config: &LogConfig) -> Result<(), Failure> {
 pub(super) fn attach(stack: &Stack) -> Result<(), Failure> {
     use ng_core::metrics::MetricDesc;
     use ng_telemetry::logs::LogStats;
+    type Count = fn(&LogStats) -> u64;
     let Some(installed) = INSTALLED.get() else { return Ok(()) };
     if let Some(layer) = stack.tracing_layer() {
         installed.late.set(layer);
     }
-    let counts: [(&str, fn(&LogStats) -> u64); 3] = [
+    let counts: [(&str, Count); 3] = [
         ("written", |stats| stats.written),
         ("suppressed", |stats| stats.suppressed),
         ("failed", |stats| stats.failed),

@@ -96,6 +96,7 @@ pub(super) fn start(
 ) -> Result<Option<ng_telemetry::promotion::Promoter>, super::StackError> {
     use ng_core::metrics::MetricDesc;
     use ng_telemetry::promotion::{Promoter, PromotionOptions, PromotionStats};
+    type Count = fn(&PromotionStats) -> u64;
     let (Some(feed), super::choice::SpanChoice::Built(writer)) = (feed, spans) else { return Ok(None) };
     let tracing = &config.tracing;
     #[expect(clippy::cast_precision_loss, reason = "at most a million")]
@@ -107,8 +108,7 @@ pub(super) fn start(
     };
     let history = Arc::clone(feed) as Arc<dyn OperationHistory>;
     let promoter = Promoter::start(history, writer.intake(), options).map_err(super::StackError::Clock)?;
-    let counts: [(&str, fn(&PromotionStats) -> u64); 2] =
-        [("error", |stats| stats.errors), ("slow", |stats| stats.slow)];
+    let counts: [(&str, Count); 2] = [("error", |stats| stats.errors), ("slow", |stats| stats.slow)];
     for (reason, count) in counts {
         let desc = MetricDesc::new(
             "neurograph_promoted_total",
