@@ -81,6 +81,8 @@ kinds! {
     STORE_FULL = 15, "store_full", "domain", "capacity";
     /// The rings of a process that had died were found.
     DEAD_FOUND = 16, "dead_found", "pid", "durable_lsn";
+    /// An operation that nobody sampled was slow, by the tick.
+    SLOW_OPERATION = 72, "slow_operation", "began_unix_ns", "ended_unix_ns";
     /// Use rose above a mark of the quota.
     MARK_CROSSED = 64, "mark_crossed", "used", "limit";
     /// The real memory left the counted one behind.

@@ -69,6 +69,16 @@ struct Shared {
     dropped: AtomicU64,
 }
 
+impl Shared {
+    fn stats(&self) -> PromotionStats {
+        PromotionStats {
+            errors: self.errors.load(Ordering::Relaxed),
+            slow: self.slow.load(Ordering::Relaxed),
+            dropped: self.dropped.load(Ordering::Relaxed),
+        }
+    }
+}
+
 /// The thread, `ng-promote`; it looks once more and ends when this is dropped.
 #[derive(Debug)]
 pub struct Promoter {
@@ -111,11 +121,13 @@ impl Promoter {
     /// What it counts.
     #[must_use]
     pub fn stats(&self) -> PromotionStats {
-        PromotionStats {
-            errors: self.shared.errors.load(Ordering::Relaxed),
-            slow: self.shared.slow.load(Ordering::Relaxed),
-            dropped: self.shared.dropped.load(Ordering::Relaxed),
-        }
+        self.shared.stats()
+    }
+
+    /// A way to ask what it counts that outlives it.
+    pub fn watch(&self) -> impl Fn() -> PromotionStats + Clone + Send + Sync + 'static {
+        let shared = Arc::clone(&self.shared);
+        move || shared.stats()
     }
 }
 

@@ -29,12 +29,15 @@ where
     /// See [`DeleteError`]; nothing has happened then.
     pub fn delete(&mut self, id: TokenId) -> Result<Ticket, DeleteError> {
         self.layers.admission.refresh();
+        let began = self.tick.unix_ns();
         let sampled = self.layers.begin("delete");
         let outcome = self.delete_one(id);
         if let Some(sampled) = sampled {
             let attributes = attributes([("token.id", Value::U64(u64::from(id.raw())))]);
             let histogram = self.metrics.map(|ids| ids.operation_ns);
             self.layers.end(sampled, outcome.is_err(), histogram, attributes);
+        } else {
+            self.note_if_slow(began);
         }
         outcome
     }

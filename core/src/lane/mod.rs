@@ -44,11 +44,14 @@ pub struct LaneOptions {
     pub on_log_failure: OnLogFailure,
     /// The metrics to write; `None` writes none.
     pub metrics: Option<LaneMetrics>,
+    /// An unsampled operation that takes at least so many nanoseconds is recorded as
+    /// [`EventKind::SLOW_OPERATION`], by the tick and so to its resolution; 0 records none.
+    pub slow_ns: u64,
 }
 
 impl Default for LaneOptions {
     fn default() -> Self {
-        Self { log_every: 1, on_log_failure: OnLogFailure::Stop, metrics: None }
+        Self { log_every: 1, on_log_failure: OnLogFailure::Stop, metrics: None, slow_ns: 0 }
     }
 }
 
@@ -78,6 +81,8 @@ pub struct Lane<A = NoAdmission, W = NoWal, M = NoMetrics, S = NoSampler, X = No
     /// Tokens of a group between the log and the store: kept, so that it need not be cleared.
     scratch: Box<[Token; GROUP]>,
     metrics: Option<LaneMetrics>,
+    /// [`LaneOptions::slow_ns`]; the largest number for none.
+    slow_ns: u64,
 }
 
 impl<A, W, M, S, X, E> Lane<A, W, M, S, X, E>
@@ -99,7 +104,8 @@ where
     ) -> Self {
         let journal = Journal::new(options.log_every, options.on_log_failure);
         let scratch = Box::new([Token::default(); GROUP]);
-        Self { writer, layers, tick, journal, scratch, metrics: options.metrics }
+        let slow_ns = if options.slow_ns == 0 { u64::MAX } else { options.slow_ns };
+        Self { writer, layers, tick, journal, scratch, metrics: options.metrics, slow_ns }
     }
 
     /// The layers, for whatever is not a token: a record, a count, an event of one's own.
@@ -127,8 +133,13 @@ where
     #[inline]
     pub fn create(&mut self, spec: &TokenSpec) -> Result<Made, CreateError> {
         self.layers.admission.refresh();
+        let began = self.tick.unix_ns();
         match self.layers.begin("create") {
-            None => self.create_one(spec),
+            None => {
+                let outcome = self.create_one(spec);
+                self.note_if_slow(began);
+                outcome
+            }
             Some(sampled) => self.create_sampled(sampled, spec),
         }
     }
@@ -156,7 +167,9 @@ where
             let sampled = self.layers.sampler.gate(group.len() as u64);
             #[expect(clippy::cast_possible_truncation, reason = "an index into the group")]
             let plain = sampled.map_or(group.len(), |i| (i as usize).min(group.len() - 1));
+            let began = self.tick.unix_ns();
             self.create_group(&group[..plain], index, report);
+            self.note_if_slow(began);
             index += plain;
             if sampled.is_some() {
                 let sampled = self.layers.sampled("create");
@@ -340,6 +353,22 @@ where
         self.count_logged();
         let event = Event::operation(EventKind::TOKENS_CREATED, u64::from(first_slot), u64::from(n));
         self.layers.events.record(event);
+    }
+
+    /// Two reads of the tick, so that what was slow is known though nobody sampled it.
+    #[inline(always)]
+    fn note_if_slow(&mut self, began_ns: u64) {
+        let now_ns = self.tick.unix_ns();
+        // The tick never goes back.
+        if now_ns.wrapping_sub(began_ns) >= self.slow_ns {
+            self.slow(began_ns, now_ns);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn slow(&mut self, began_ns: u64, now_ns: u64) {
+        self.layers.events.record(Event::rare(EventKind::SLOW_OPERATION, began_ns, now_ns));
     }
 
     #[inline(always)]

@@ -78,7 +78,8 @@ struct Taker<'s> {
 
 impl Intake for Taker<'_> {
     fn take(&mut self, specs: &[TokenSpec], verdicts: &mut Verdicts) -> Result<(), Stopped> {
-        self.lane.create_batch(specs, &mut self.report);
+        let _span = tracing::info_span!("ingest.batch", rows = specs.len()).entered();
+        tracing::info_span!("ingest.make").in_scope(|| self.lane.create_batch(specs, &mut self.report));
         for refused in self.report.refused() {
             let reason = match &refused.why {
                 CreateError::Unsound(_) => "unsound",
@@ -95,6 +96,7 @@ impl Intake for Taker<'_> {
         }
         self.made += self.report.made() as u64;
         if self.acknowledge {
+            let _span = tracing::info_span!("ingest.wait_durable").entered();
             let waited = self.stack.wal().wait_durable(self.report.ticket(), PATIENCE);
             waited.map_err(|error| Stopped { settled: specs.len(), cause: error.into() })?;
             let written = print(|out| writeln!(out, "{}", self.made));
@@ -124,8 +126,8 @@ pub(super) fn run(args: &Args) -> Result<u8, Failure> {
         Some(path) => Some(Rejects::create(path, &paths).map_err(|error| Failure::io(&error))?),
     };
     let stack = Stack::builder().config(config).build()?;
-    #[cfg(feature = "blackbox")]
-    stack.dead().iter().for_each(|died| super::output::say(format_args!("{died}")));
+    #[cfg(feature = "telemetry")]
+    super::logs::attach(&stack)?;
     let ending = Ending::watch(&stack, PATIENCE).map_err(|error| Failure::io(&error))?;
     let before = stack.wal().stats();
     let lane = stack.lane("ingest")?;

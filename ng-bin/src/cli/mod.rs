@@ -14,6 +14,7 @@ mod config;
 mod doctor;
 mod ending;
 mod ingest;
+mod logs;
 mod output;
 mod recover;
 mod report;
@@ -173,6 +174,7 @@ fn load(file: Option<&PathBuf>) -> Result<Loaded, Failure> {
         loader = loader.file(file);
     }
     let loaded = loader.load()?;
+    logs::install(&loaded.config.log)?;
     for warning in &loaded.warnings {
         say(format_args!("{}", warning.render(output::colours())));
     }

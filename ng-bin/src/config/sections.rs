@@ -257,6 +257,13 @@ section! {
         queue_spans: u64 = 8192, whole(1, 1_000_000);
         /// Spans that the exporter gets at a time.
         batch_spans: u64 = 512, whole(1, 65_536);
+        /// Whether operations that failed become spans after the fact, though nobody sampled them.
+        promote_errors: bool = true;
+        /// Milliseconds from which on an unsampled operation becomes a span after the fact, by the
+        /// tick of a millisecond; 0 makes none.
+        slow_ms: u64 = 100, whole(0, 3_600_000);
+        /// Spans made after the fact a second at most; further ones are counted.
+        promote_per_second: u64 = 100, whole(1, 1_000_000);
         /// Milliseconds that the end waits for the exporter.
         shutdown_ms: u64 = 5000, whole(0, 600_000);
     }
@@ -358,6 +365,9 @@ section! {
         level: LogLevel = LogLevel::Info => live;
         /// How a message is written.
         format: LogFormat = LogFormat::Human;
+        /// Lines a second from one place in the program; what is beyond is counted, and the next line
+        /// says how much. 0 limits nothing.
+        per_second: u64 = 100, whole(0, 1_000_000);
     }
 }
 

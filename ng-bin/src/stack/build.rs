@@ -22,7 +22,7 @@ use super::choice::{AdmissionChoice, EventChoice, MetricChoice, SamplerChoice, S
 use super::error::preflight;
 use super::reclaim::Cleaner;
 use super::recover::Recovered;
-use super::{Stack, StackError, watch};
+use super::{Stack, StackError, announce, promotion, watch};
 use crate::config::{
     BlackboxKind, GuardianKind, Loaded, MetricsKind, OnFailure, SpanExporter, StackConfig, TracingKind,
     WalKind,
@@ -151,8 +151,12 @@ impl Builder {
             return Err(missing("otlp"));
         }
         let sampler = self.open_sampler()?;
-        let admission = self.open_admission(&events, &sampler, &store)?;
+        let feed = promotion::Feed::of(&config);
+        let admission = self.open_admission(&events, &feed, &sampler, &store)?;
         let spans = self.open_spans()?;
+        #[cfg(feature = "telemetry")]
+        let promoter = promotion::start(&config, feed.as_ref(), &spans, metrics.shared())?;
+        let alarm = announce::Alarm::start(&wal, &spans).map_err(StackError::Clock)?;
         let clock =
             TickClock::start(self.tick_period.unwrap_or(TickClock::PERIOD)).map_err(StackError::Clock)?;
         if config.engine.populate_tokens > 0 {
@@ -193,7 +197,12 @@ impl Builder {
             store,
             clock,
             domain: config.engine.domain,
-            lane_options: LaneOptions { log_every: config.wal.every, on_log_failure, metrics: lane_metrics },
+            lane_options: LaneOptions {
+                log_every: config.wal.every,
+                on_log_failure,
+                metrics: lane_metrics,
+                slow_ns: promotion::slow_ns(&config),
+            },
             recovered,
             admission,
             wal,
@@ -201,6 +210,10 @@ impl Builder {
             sampler,
             spans,
             events,
+            feed,
+            #[cfg(feature = "telemetry")]
+            promoter,
+            alarm,
             cleaner: None,
             #[cfg(feature = "wal")]
             checkpointer,
@@ -277,6 +290,7 @@ impl Builder {
     fn open_admission(
         &mut self,
         events: &EventChoice,
+        feed: &Option<Arc<promotion::Feed>>,
         sampler: &SamplerChoice,
         store: &TokenStore,
     ) -> Result<AdmissionChoice, StackError> {
@@ -285,7 +299,10 @@ impl Builder {
         }
         match self.config.guardian.kind {
             GuardianKind::Off => Ok(AdmissionChoice::Off(NoAdmission)),
-            GuardianKind::Leases => super::guardian::open(&self.config, events, sampler, store),
+            GuardianKind::Leases => {
+                let events = announce::announced(events, feed.clone());
+                super::guardian::open(&self.config, events, sampler, store)
+            }
         }
     }
 
@@ -365,7 +382,7 @@ fn open_log(config: &StackConfig, store: &TokenStore) -> Result<(WalChoice, Opti
     options.recycled_segments = size(config.wal.recycled_segments);
     let log = ng_wal::Log::open(options).map_err(|error| StackError::layer("wal")(error.into()))?;
     let chosen = log.backend();
-    tracing::info!(backend = chosen.kind.label(), why = chosen.why, "the log's way of output");
+    tracing::debug!(backend = chosen.kind.label(), why = chosen.why, "the log's way of output");
     if let Some(kind) = recovered.as_ref().and_then(|found| found.foreign_kind) {
         log.note_foreign(ng_core::wal::RecordKind(kind));
     }

@@ -1,25 +1,25 @@
 //! From its section of the configuration to a guardian: limits, named quotas, what recovery found, and
 //! what the constitution says of other layers.
 
-#[cfg(feature = "guardian")]
 use std::sync::Arc;
 #[cfg(feature = "guardian")]
 use std::time::Duration;
 
 use ng_core::TokenStore;
+use ng_core::events::EventRecorder;
 #[cfg(feature = "guardian")]
 use ng_guardian::{Constitution, Guardian, GuardianOptions, Limits};
 
 use super::StackError;
 #[cfg(not(feature = "guardian"))]
 use super::build::missing;
-use super::choice::{AdmissionChoice, EventChoice, SamplerChoice};
+use super::choice::{AdmissionChoice, SamplerChoice};
 use crate::config::StackConfig;
 
 #[cfg(feature = "guardian")]
 pub(super) fn open(
     config: &StackConfig,
-    events: &EventChoice,
+    events: Arc<dyn EventRecorder>,
     sampler: &SamplerChoice,
     store: &TokenStore,
 ) -> Result<AdmissionChoice, StackError> {
@@ -39,7 +39,7 @@ pub(super) fn open(
             &section.constitution,
             Constitution { version: 1, ..Constitution::default() },
         ),
-        events: events.injected(),
+        events: Some(events),
         drift_bound_bytes: section.drift_bound_bytes,
         memory_mark: section.memory_mark,
         memory_rearm: section.memory_rearm,
@@ -102,7 +102,7 @@ fn sample_as_it_says(sampler: SamplerChoice) -> ng_guardian::ConstitutionHook {
 #[cfg(not(feature = "guardian"))]
 pub(super) fn open(
     _config: &StackConfig,
-    _events: &EventChoice,
+    _events: Arc<dyn EventRecorder>,
     _sampler: &SamplerChoice,
     _store: &TokenStore,
 ) -> Result<AdmissionChoice, StackError> {

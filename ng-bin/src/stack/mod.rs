@@ -3,6 +3,7 @@
 //! A [`Stack`] owns the shared sides; each thread takes a [`StackLane`] from it. Nothing here is on
 //! the hot path but the match that says which implementation a layer is ([`choice`]).
 
+mod announce;
 #[cfg(feature = "blackbox")]
 mod blackbox;
 mod build;
@@ -14,6 +15,7 @@ mod follow;
 mod guardian;
 #[cfg(feature = "serve")]
 mod inside;
+mod promotion;
 mod reclaim;
 mod recover;
 mod watch;
@@ -23,6 +25,7 @@ pub use blackbox::Died;
 pub use build::Builder;
 pub use error::StackError;
 pub use follow::Overruled;
+pub use promotion::EventTap;
 pub use reclaim::Cleaner;
 pub use recover::{Recovered, replay};
 
@@ -31,8 +34,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use choice::{
-    AdmissionChoice, AdmissionLaneChoice, EventChoice, EventLaneChoice, MetricChoice, MetricLaneChoice,
-    SamplerChoice, SamplerLaneChoice, SpanChoice, SpanLaneChoice, WalChoice, WalLaneChoice,
+    AdmissionChoice, AdmissionLaneChoice, EventChoice, MetricChoice, MetricLaneChoice, SamplerChoice,
+    SamplerLaneChoice, SpanChoice, SpanLaneChoice, WalChoice, WalLaneChoice,
 };
 use ng_core::TokenStore;
 use ng_core::clock::TickClock;
@@ -43,14 +46,8 @@ use ng_core::wal::WaitError;
 use crate::config::{Loaded, Loader};
 
 /// A lane of a stack that was composed from configuration.
-pub type StackLane = Lane<
-    AdmissionLaneChoice,
-    WalLaneChoice,
-    MetricLaneChoice,
-    SamplerLaneChoice,
-    SpanLaneChoice,
-    EventLaneChoice,
->;
+pub type StackLane =
+    Lane<AdmissionLaneChoice, WalLaneChoice, MetricLaneChoice, SamplerLaneChoice, SpanLaneChoice, EventTap>;
 
 /// The shared sides of all layers, and the store. See the [module](self).
 ///
@@ -92,6 +89,10 @@ pub struct Stack {
     // Before the log, which it uses.
     #[cfg(feature = "wal")]
     checkpointer: Option<checkpoint::Checkpointer>,
+    feed: Option<Arc<promotion::Feed>>,
+    #[cfg(feature = "telemetry")]
+    promoter: Option<ng_telemetry::promotion::Promoter>,
+    alarm: Option<announce::Alarm>,
     // Held for the guardian, which knows it weakly.
     cleaner: Option<Arc<Cleaner>>,
     #[cfg(feature = "blackbox")]
@@ -147,7 +148,7 @@ impl Stack {
             metrics: self.metrics.lane(),
             sampler: self.sampler.lane(),
             spans: self.spans.lane(),
-            events: self.events.lane(name),
+            events: EventTap::new(self.events.lane(name), self.feed.clone()),
         };
         let writer = self.store.writer(domain)?;
         Ok(Lane::new(writer, layers, self.clock.tick(), self.lane_options))
@@ -193,6 +194,19 @@ impl Stack {
     #[must_use]
     pub fn spans(&self) -> &dyn ng_core::spans::SpanSink {
         self.spans.shared()
+    }
+
+    /// The layer that puts spans of `tracing` macros under the same decision as the lanes', and hands
+    /// them to the same exporter; `None` unless both are this workspace's own.
+    #[cfg(feature = "telemetry")]
+    #[must_use]
+    pub fn tracing_layer(&self) -> Option<ng_telemetry::tracing_layer::SamplingLayer> {
+        match (&self.sampler, &self.spans) {
+            (SamplerChoice::Built(sampler), SpanChoice::Built(writer)) => {
+                Some(ng_telemetry::tracing_layer::SamplingLayer::new(Arc::clone(sampler), writer))
+            }
+            _ => None,
+        }
     }
 
     /// The flight recorder.
@@ -260,15 +274,15 @@ impl Stack {
     ///
     /// # Errors
     /// [`WaitError`] if the log could not make everything durable within `timeout`.
-    #[cfg_attr(
-        not(any(feature = "blackbox", feature = "wal")),
-        allow(unused_mut, reason = "what is taken out is the black box's")
-    )]
     pub fn shutdown(mut self, timeout: Duration) -> Result<(), WaitError> {
         #[cfg(feature = "wal")]
         let () = drop(self.checkpointer.take());
         let closed = self.wal.shared().close(timeout);
+        // It looks once more, before the last spans go out.
+        #[cfg(feature = "telemetry")]
+        drop(self.promoter.take());
         self.spans.shared().flush(timeout);
+        drop(self.alarm.take());
         // Its last look is at the log as it is now.
         #[cfg(feature = "blackbox")]
         let () = drop(self.durable_mark.take());

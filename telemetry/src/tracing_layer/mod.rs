@@ -20,6 +20,7 @@
 //! | file | idea |
 //! |---|---|
 //! | `layer` | what a subscriber asks: enabled, new, entered, closed |
+//! | `late` | a place for a layer that can only be made after the subscriber |
 //! | `sites` | which callsites are roots, and at which rate |
 //! | `thread` | what one thread is within, and its countdowns |
 //! | `open` | a span that is under way: attributes, events, links, limits |
@@ -27,6 +28,7 @@
 //! | `op` | the root guard for lanes, [`op!`](crate::op) |
 
 mod handle;
+mod late;
 mod layer;
 mod op;
 mod open;
@@ -34,6 +36,7 @@ mod sites;
 mod thread;
 
 pub use handle::{HandleGuard, InHandle, TraceHandle};
+pub use late::LateLayer;
 pub use layer::SamplingLayer;
 pub use op::{OpSite, OpValue, Ops, Span};
 pub use open::SpanLimits;
