@@ -29,7 +29,7 @@ impl WalLane for Slow {
     }
 
     fn append_run(&mut self, kind: RecordKind, _: usize, payload: &[u8]) -> Result<Ticket, RunError> {
-        self.append(kind, payload).map_err(|why| RunError { taken: 0, why })
+        self.append(kind, payload).map_err(|source| RunError { appended: 0, ticket: None, source })
     }
 }
 
@@ -46,7 +46,7 @@ impl WalSink for Slow {
         Ok(())
     }
 
-    fn flush(&self, timeout: Duration) -> Result<(), WaitError> {
+    fn flush(&self, timeout: Duration) -> Result<Ticket, WaitError> {
         NoWal.flush(timeout)
     }
 
