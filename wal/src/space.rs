@@ -14,6 +14,17 @@ pub(crate) struct Held {
     pub(crate) bytes: u64,
 }
 
+/// What lanes may use beyond the point where the limit holds them back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Loan {
+    #[default]
+    None,
+    /// What is kept for it, within the limit.
+    Some,
+    /// Whatever it takes.
+    All,
+}
+
 /// The log is at its limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Full {
@@ -54,8 +65,8 @@ pub(crate) struct Space {
     junk: Vec<(u32, u64)>,
     /// Numbers that segments had which wait to be used again, and their lengths.
     pub(crate) pool: Vec<(u32, u64)>,
-    /// A checkpoint waits for lanes that the limit holds back.
-    pub(crate) lent: bool,
+    /// What lanes have while a checkpoint waits for those that the limit holds back.
+    pub(crate) lent: Loan,
     /// Bytes of segments begun since the last checkpoint.
     begun: u64,
     limit: u64,
@@ -114,8 +125,9 @@ impl Space {
 
     /// Whether lanes are to be held back, with what is told then.
     pub(crate) fn full(&self, ready: u64) -> Option<Full> {
-        let loan = if self.lent { 0 } else { self.loan };
-        let full = self.limit > 0 && self.held_bytes() + self.reserve + loan > self.limit;
+        let loan = if self.lent == Loan::None { self.loan } else { 0 };
+        let full =
+            self.limit > 0 && self.lent != Loan::All && self.held_bytes() + self.reserve + loan > self.limit;
         full.then(|| Full { used: self.held_bytes() + ready + self.pool_bytes(), limit: self.limit })
     }
 
@@ -208,12 +220,14 @@ mod tests {
         space.begin(held(4, 0));
         assert_eq!(space.full(10), Some(Full { used: 50, limit: 90 }));
         assert!(space.is_due(10));
-        space.lent = true;
+        space.lent = Loan::Some;
         assert_eq!(space.full(10), None);
         // What was in memory when the limit was reached was written since.
         (5..=7).for_each(|number| space.begin(held(number, 0)));
         assert_eq!(space.full(0), None);
         space.begin(held(8, 0));
         assert!(space.full(0).is_some(), "the loan has an end");
+        space.lent = Loan::All;
+        assert_eq!(space.full(0), None);
     }
 }

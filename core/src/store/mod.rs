@@ -16,6 +16,7 @@ mod writer;
 
 pub use chunk::NoMemory;
 pub use restore::{RestoreError, Restored, RestoredRun, Restorer};
+pub use snapshot::AtWork;
 pub use writer::{Live, Run, StoreWriter};
 
 use crate::sync::{AtomicU64, Mutex, Ordering};

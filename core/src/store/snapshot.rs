@@ -5,29 +5,33 @@
 //! lanes do meanwhile may be in a snapshot or not: each record carries its slot's generation, so
 //! that the log's records from before the snapshot on may be put over it.
 
+use super::ranges::Owner;
 use super::{Slot, TokenStore};
 use crate::fence;
 use crate::records::TokenRecord;
 use crate::token::TokenId;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 impl TokenStore {
-    /// Waits until each writer has been seen between two operations or has ended one, at most
-    /// `timeout`; whether all have. Afterwards the store shows the effect of every record that was appended before
-    /// this call, as far as the caller knows of it (by a flush, say).
-    ///
-    /// A writer whose log makes it wait is waited for.
+    /// What writers are at now. Whoever knows that a record was appended before this call (by a
+    /// flush, say) finds its effect in the store after [`AtWork::wait`].
     #[must_use]
-    pub fn quiesce(&self, timeout: Duration) -> bool {
+    pub fn at_work(&self) -> AtWork {
         let owners = self.lock().owners.clone();
         // A writer declares itself busy before it appends. Who has seen the record sees that too,
         // or that the writer is through; the fence makes it so for whoever was only told.
         fence::heavy();
-        let deadline = Instant::now() + timeout;
         // An operation whose record the caller knows of began before this, so that what the writer
         // counted before that operation is in here: any change is its end, or that of a later one.
-        let before: Vec<_> = owners.iter().map(|owner| owner.progress()).collect();
-        owners.iter().zip(before).all(|(owner, before)| owner.wait_through(before, deadline))
+        let seen = |owner: Arc<Owner>| (owner.progress(), owner);
+        AtWork { writers: owners.into_iter().map(seen).collect() }
+    }
+
+    /// [`Self::at_work`] and [`AtWork::wait`] in one.
+    #[must_use]
+    pub fn quiesce(&self, timeout: Duration) -> bool {
+        self.at_work().wait(timeout)
     }
 
     /// Each slot that was ever used, as the record that puts it back: live tokens with their
@@ -41,6 +45,23 @@ impl TokenStore {
             .flat_map(|(first, chunk)| {
                 (first..).zip(chunk.slots()).filter_map(|(slot, cell)| state_of(cell, slot))
             })
+    }
+}
+
+/// Writers as they were when [`TokenStore::at_work`] was called.
+#[derive(Debug)]
+pub struct AtWork {
+    writers: Vec<((u64, u64), Arc<Owner>)>,
+}
+
+impl AtWork {
+    /// Waits until each writer has been seen between two operations, or has ended one since, at
+    /// most `timeout`; whether all have. A writer whose log makes it wait is waited for: let it go
+    /// on after [`TokenStore::at_work`], not before, or it may stand still again by then.
+    #[must_use]
+    pub fn wait(&self, timeout: Duration) -> bool {
+        let deadline = Instant::now() + timeout;
+        self.writers.iter().all(|(before, owner)| owner.wait_through(*before, deadline))
     }
 }
 
@@ -65,7 +86,6 @@ fn state_of(cell: &Slot, slot: u32) -> Option<TokenRecord> {
 mod tests {
     use super::*;
     use crate::TokenSpec;
-    use std::sync::Arc;
 
     const SOON: Duration = Duration::from_millis(5);
     const LATE: Duration = Duration::from_secs(30);

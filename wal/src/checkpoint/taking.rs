@@ -6,6 +6,7 @@ use crate::error::IoError;
 use crate::hub::Hub;
 use crate::options::Mode;
 use crate::segments::Supply;
+use crate::space::Loan;
 use ng_core::TokenStore;
 use ng_core::records::{TOKEN_AGAIN, TOKEN_DELETED, TOKEN_FIRST, TokenRecord, encode_again, encode_deleted};
 use ng_core::token::Token;
@@ -90,9 +91,17 @@ impl<'a> Checkpointing<'a> {
         store: &TokenStore,
         timeout: Duration,
     ) -> Result<(), CheckpointError> {
-        self.supply.lend(true, self.hub);
-        let quiet = store.quiesce(timeout);
-        self.supply.lend(false, self.hub);
+        // Before the loan: who goes on by it is seen to have done so, also if it stands again.
+        let lanes = store.at_work();
+        self.supply.lend(Loan::Some, self.hub);
+        let mut quiet = lanes.wait(timeout / 2);
+        if !quiet {
+            // Many lanes may have used up the loan before each had its turn. To pass the limit for a
+            // moment is better than to stand for good.
+            self.supply.lend(Loan::All, self.hub);
+            quiet = lanes.wait(timeout / 2);
+        }
+        self.supply.lend(Loan::None, self.hub);
         if quiet { Ok(()) } else { Err(CheckpointError::Busy { waited: timeout }) }
     }
 
