@@ -1,5 +1,5 @@
 //! The JSON Schema says what the loader says, by the word of a validator that nobody here wrote.
-#![allow(clippy::unwrap_used, reason = "clippy knows the tests, and not what they share")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "clippy knows the tests, and not what they share")]
 
 use jsonschema::Validator;
 use ng_stack::config::{Features, Loader, Profile, render_default, render_schema};

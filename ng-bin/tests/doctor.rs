@@ -1,6 +1,11 @@
 //! `ng doctor`, completions and manual pages: on this machine, and on machines made of files.
 #![cfg(feature = "cli")]
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test reports by panicking, a skip by a line")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test reports by panicking, a skip by a line"
+)]
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};

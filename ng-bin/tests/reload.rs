@@ -1,6 +1,6 @@
 //! A configuration that is read again while the stack works.
 #![cfg(all(feature = "guardian", feature = "telemetry", feature = "blackbox"))]
-#![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on fails")]
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
