@@ -117,5 +117,5 @@ fn the_schema_and_the_values_of_a_profile_are_printed() {
     let refused = ng(dir.path(), &["default", "--profile", "sed"]);
     assert_eq!(refused.code, 64, "{}", refused.err);
     let shown = json(&ng(dir.path(), &["show", "--json"]));
-    assert_eq!(shown["settings"].as_array().unwrap().last().unwrap()["key"], "log.format");
+    assert_eq!(shown["settings"].as_array().unwrap().last().unwrap()["key"], "log.per_second");
 }

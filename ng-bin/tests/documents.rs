@@ -93,7 +93,8 @@ fn every_metric_that_a_page_names_exists() {
     stack.metrics().render(&mut text);
     let names: BTreeSet<&str> =
         text.lines().filter_map(|line| line.strip_prefix("# HELP ")?.split(' ').next()).collect();
-    let sources = sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../telemetry/src"));
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let sources = sources(&here.join("../telemetry/src")) + &sources(&here.join("src/cli"));
     let mut seen = 0;
     for (page, text) in pages() {
         for quoted in text.split('`').skip(1).step_by(2) {

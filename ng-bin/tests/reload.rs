@@ -175,8 +175,8 @@ fn what_something_else_decides_is_said_to_be_so() {
 }
 
 /// Values of every type, of which each key takes one that is not its default.
-const OTHERS: &str = "1 2 8 128 4096 0.02 0.07 0.9 true false \"off\" \"warn\" \"json\" \"std\" \"each\" \
-\"drop\" \"continue\" \"oldest\" \"chrome\" \"grpc\" \"/tmp/ng-elsewhere\"";
+const OTHERS: &str = "\"block\" 1 2 8 128 4096 0.02 0.07 0.9 true false \"off\" \"warn\" \"json\" \"std\" \"each\" \
+\"drop\" \"block\" \"continue\" \"oldest\" \"chrome\" \"grpc\" \"/tmp/ng-elsewhere\"";
 
 #[test]
 fn exactly_the_keys_that_the_reference_calls_live_come_in_force() {
