@@ -289,7 +289,11 @@ fn a_key_in_the_wrong_place_is_told_where_it_belongs() {
             "there is no section [guardian.limits]",
             "what can stand here is [guardian.constitution]",
         ),
-        ("[log]\ncolour = 1", "there is no key `colour` in [log]", "what can stand here is level, format, per_second"),
+        (
+            "[log]\ncolour = 1",
+            "there is no key `colour` in [log]",
+            "what can stand here is level, format, per_second",
+        ),
         ("[guardain]", "there is no section [guardain]", "did you mean [guardian]?"),
     ] {
         assert_eq!(only(&refused(text)), (message, help), "{text}");

@@ -41,7 +41,8 @@ struct Rig {
 
 fn rig_of(options: SamplerOptions, limits: SpanLimits) -> Rig {
     let kept = Memory::default();
-    let options_of_spans = SpanOptions { queue_spans: 1_000_000, ..SpanOptions::new(kept.clone()) };
+    let options_of_spans =
+        SpanOptions { lane_spans: 65_536, queue_spans: 1_000_000, ..SpanOptions::new(kept.clone()) };
     let writer = SpanWriter::start(options_of_spans).unwrap();
     let sampler = Arc::new(Sampler::start(options).unwrap());
     let layer = SamplingLayer::new(Arc::clone(&sampler), &writer).with_limits(limits);
