@@ -44,6 +44,8 @@ pub(crate) struct Exchange {
     pub(crate) closing: bool,
     /// The limit on the log's files, if it is reached, and the number of that news.
     full_space: (u64, Option<Full>),
+    /// How often lanes that it holds back were let through.
+    rounds: u64,
     writer: WriterRests,
     poison: Option<Box<Poison>>,
 }
@@ -228,17 +230,21 @@ impl Hub {
     pub(crate) fn obtain(&self) -> Result<Buffer, AppendError> {
         let mut exchange = lock(&self.exchange);
         let mut since = None;
+        let mut waits_since = None;
         let outcome = loop {
             if let Some(refusal) = Self::refusal(&exchange) {
                 break Err(refusal);
             }
-            let full = exchange.full_space.1;
+            let through = waits_since.is_some_and(|round| exchange.rounds > round);
+            let full = exchange.full_space.1.filter(|_| !through);
             if full.is_none()
                 && let Some(buffer) = exchange.free.pop()
             {
                 break Ok(buffer);
             }
-            if full.is_none() {
+            if full.is_some() {
+                waits_since.get_or_insert(exchange.rounds);
+            } else {
                 exchange.starving = true;
                 if std::mem::take(&mut exchange.writer) != WriterRests::No {
                     self.wake();
@@ -285,6 +291,12 @@ impl Hub {
                 self.for_lanes.notify_all();
             }
         }
+    }
+
+    /// Lets each lane that the limit holds back now have one block, and no other lane.
+    pub(crate) fn let_through(&self) {
+        lock(&self.exchange).rounds += 1;
+        self.for_lanes.notify_all();
     }
 
     /// Whether a lane may go on with the block that it has.

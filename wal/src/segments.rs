@@ -13,7 +13,7 @@ use crate::format::segment::{file_name, free_name, free_number_of};
 use crate::hub::Hub;
 use crate::options::LogOptions;
 use crate::recover::Recovered;
-use crate::space::{Held, Loan, Space, SpaceReport};
+use crate::space::{Held, Space, SpaceReport};
 use crate::storage::{File, Storage, read_full, write_all};
 use crate::sync::lock;
 use ng_core::wal::Poison;
@@ -279,12 +279,6 @@ impl Supply {
         let full = state.space.full(state.ready_bytes(self.segment_bytes));
         state.changes += 1;
         hub.set_space(state.changes, full);
-    }
-
-    /// Lends lanes room, or ends that.
-    pub(crate) fn lend(&self, lent: Loan, hub: &Hub) {
-        lock(&self.state).space.lent = lent;
-        self.tell(hub);
     }
 
     /// Waits until a checkpoint is due, at most `timeout`; whether one is.

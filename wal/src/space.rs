@@ -2,7 +2,8 @@
 //!
 //! The limit is held where lanes take blocks, not where blocks are written: what was accepted
 //! always finds its place. For that a reserve is kept for whatever is in memory, and a loan beyond
-//! it, which lanes in the middle of an operation get while a checkpoint begins and waits for them.
+//! it: while a checkpoint begins, lanes that stand in the middle of an operation get one block each, and
+//! again until each has ended its operation.
 
 use crate::options::{AtLimit, LogOptions};
 
@@ -12,17 +13,6 @@ pub(crate) struct Held {
     pub(crate) number: u32,
     pub(crate) first_lsn: u64,
     pub(crate) bytes: u64,
-}
-
-/// What lanes may use beyond the point where the limit holds them back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) enum Loan {
-    #[default]
-    None,
-    /// What is kept for it, within the limit.
-    Some,
-    /// Whatever it takes.
-    All,
 }
 
 /// The log is at its limit.
@@ -65,8 +55,6 @@ pub(crate) struct Space {
     junk: Vec<(u32, u64)>,
     /// Numbers that segments had which wait to be used again, and their lengths.
     pub(crate) pool: Vec<(u32, u64)>,
-    /// What lanes have while a checkpoint waits for those that the limit holds back.
-    pub(crate) lent: Loan,
     /// Bytes of segments begun since the last checkpoint.
     begun: u64,
     limit: u64,
@@ -125,9 +113,7 @@ impl Space {
 
     /// Whether lanes are to be held back, with what is told then.
     pub(crate) fn full(&self, ready: u64) -> Option<Full> {
-        let loan = if self.lent == Loan::None { self.loan } else { 0 };
-        let full =
-            self.limit > 0 && self.lent != Loan::All && self.held_bytes() + self.reserve + loan > self.limit;
+        let full = self.limit > 0 && self.held_bytes() + self.reserve + self.loan > self.limit;
         full.then(|| Full { used: self.held_bytes() + ready + self.pool_bytes(), limit: self.limit })
     }
 
@@ -211,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn the_limit_keeps_a_reserve_and_lends_one_segment() {
+    fn the_limit_keeps_a_reserve_and_a_loan() {
         let mut space = Space { limit: 90, reserve: 20, loan: 40, due_after: Some(20), ..Space::default() };
         for number in 1..=3 {
             space.begin(held(number, 0));
@@ -220,14 +206,5 @@ mod tests {
         space.begin(held(4, 0));
         assert_eq!(space.full(10), Some(Full { used: 50, limit: 90 }));
         assert!(space.is_due(10));
-        space.lent = Loan::Some;
-        assert_eq!(space.full(10), None);
-        // What was in memory when the limit was reached was written since.
-        (5..=7).for_each(|number| space.begin(held(number, 0)));
-        assert_eq!(space.full(0), None);
-        space.begin(held(8, 0));
-        assert!(space.full(0).is_some(), "the loan has an end");
-        space.lent = Loan::All;
-        assert_eq!(space.full(0), None);
     }
 }

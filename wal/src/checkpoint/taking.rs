@@ -6,7 +6,6 @@ use crate::error::IoError;
 use crate::hub::Hub;
 use crate::options::Mode;
 use crate::segments::Supply;
-use crate::space::Loan;
 use ng_core::TokenStore;
 use ng_core::records::{TOKEN_AGAIN, TOKEN_DELETED, TOKEN_FIRST, TokenRecord, encode_again, encode_deleted};
 use ng_core::token::Token;
@@ -15,6 +14,8 @@ use std::sync::{Arc, MutexGuard};
 use std::time::{Duration, Instant};
 use zerocopy::IntoBytes;
 
+/// How long lanes that were let through get to end their operation, before they are again.
+const LET_THROUGH: Duration = Duration::from_millis(2);
 /// Between two looks at the clock.
 const PACED_BYTES: u64 = 1 << 20;
 
@@ -91,17 +92,17 @@ impl<'a> Checkpointing<'a> {
         store: &TokenStore,
         timeout: Duration,
     ) -> Result<(), CheckpointError> {
-        // Before the loan: who goes on by it is seen to have done so, also if it stands again.
+        // Before any is let through: who goes on then is seen to have done so, also if it stands
+        // again by the time that it is looked at.
         let lanes = store.at_work();
-        self.supply.lend(Loan::Some, self.hub);
-        let mut quiet = lanes.wait(timeout / 2);
-        if !quiet {
-            // Many lanes may have used up the loan before each had its turn. To pass the limit for a
-            // moment is better than to stand for good.
-            self.supply.lend(Loan::All, self.hub);
-            quiet = lanes.wait(timeout / 2);
+        let since = Instant::now();
+        let mut quiet = lanes.wait(Duration::ZERO);
+        while !quiet && since.elapsed() < timeout {
+            // One block each, so that none uses up what another needs; more than once, since the
+            // epoch may end between the halves of an operation.
+            self.hub.let_through();
+            quiet = lanes.wait(LET_THROUGH);
         }
-        self.supply.lend(Loan::None, self.hub);
         if quiet { Ok(()) } else { Err(CheckpointError::Busy { waited: timeout }) }
     }
 

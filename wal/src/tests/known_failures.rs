@@ -65,6 +65,8 @@ fn what_lies_behind_a_hole_is_not_replayed() {
     let disk = SimStorage::default();
     append(&disk, 0..20).close(PATIENCE).unwrap();
     let log = append(&disk, 20..50);
+    // Its next segment is made by another thread.
+    assert!(log.wait_spares(PATIENCE));
     let killed = disk.killed();
     drop(log);
     // The blocks were written in order, but the device took the last one first.
