@@ -249,7 +249,7 @@ impl Supply {
         let gone = {
             let mut state = lock(&self.state);
             state.space.checkpointed(lsn, begun);
-            state.space.release(lsn)
+            state.space.release(lsn, hub.mark().lsn)
         };
         for (number, bytes) in gone {
             let path = self.dir.join(file_name(number));

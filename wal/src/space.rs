@@ -143,8 +143,15 @@ impl Space {
     /// Takes out the files that hold only records below `lsn`, in the order in which they must go:
     /// first those outside the history, then the history from its beginning on, so that at no time
     /// there is a hole in it.
-    pub(crate) fn release(&mut self, lsn: u64) -> Vec<(u32, u64)> {
-        let start = starts_at(&self.held, lsn);
+    ///
+    /// Records below `durable` are on the device. A segment from that number on may have no header
+    /// there yet: let go of all before it, and a crash leaves a log in which nothing was ever
+    /// written, beside a checkpoint that says there were records.
+    pub(crate) fn release(&mut self, lsn: u64, durable: u64) -> Vec<(u32, u64)> {
+        let mut start = starts_at(&self.held, lsn);
+        while start > 0 && self.held.get(start).is_some_and(|held| held.first_lsn >= durable) {
+            start -= 1;
+        }
         let Some(first_kept) = self.held.get(start).map(|held| held.number) else { return Vec::new() };
         let (old, kept) = std::mem::take(&mut self.junk).into_iter().partition(|(n, _)| *n < first_kept);
         self.junk = kept;
@@ -188,12 +195,15 @@ mod tests {
     fn only_what_a_checkpoint_covers_whole_is_let_go_and_never_the_last_segment() {
         let segments = vec![held(1, 0), held(3, 100), held(4, 100), held(6, 250)];
         let space = || Space { held: segments.clone(), junk: vec![(2, 10), (5, 10)], ..Space::default() };
-        assert_eq!(space().release(99), []);
+        assert_eq!(space().release(99, 1_001), []);
         // Segment 3 has no record; those from 100 on are in 4.
-        assert_eq!(space().release(100), [(2, 10), (1, 10), (3, 10)]);
-        assert_eq!(space().release(249), [(2, 10), (1, 10), (3, 10)]);
-        assert_eq!(space().release(1_000), [(2, 10), (5, 10), (1, 10), (3, 10), (4, 10)]);
-        assert_eq!(Space::default().release(5), []);
+        assert_eq!(space().release(100, 1_001), [(2, 10), (1, 10), (3, 10)]);
+        assert_eq!(space().release(249, 1_001), [(2, 10), (1, 10), (3, 10)]);
+        assert_eq!(space().release(1_000, 1_001), [(2, 10), (5, 10), (1, 10), (3, 10), (4, 10)]);
+        assert_eq!(Space::default().release(5, 6), []);
+        // The running segment has nothing on the device, perhaps not even its header.
+        assert_eq!(space().release(250, 250), [(2, 10), (1, 10), (3, 10)]);
+        assert_eq!(space().release(250, 251), [(2, 10), (5, 10), (1, 10), (3, 10), (4, 10)]);
     }
 
     #[test]

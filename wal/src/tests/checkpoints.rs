@@ -78,6 +78,7 @@ fn no_crash_beside_checkpoints_loses_an_acknowledged_operation_or_brings_back_a_
         let (log, store, stop) = (&log, &store, &stop);
         let mut hands: Vec<_> = (0..2).map(|domain| Mutex::new(Hand::new(log, store, domain))).collect();
         std::thread::scope(|scope| {
+            let _ends = Ends(stop);
             for (hand, domain) in hands.iter().zip(0..) {
                 scope.spawn(move || {
                     let mut random = Seeded(seed << 8 | domain);

@@ -63,6 +63,7 @@ fn lanes_that_wait_at_the_limit_and_the_checkpoint_that_they_wait_for_both_go_on
         let (log, store, stop) = (&log, &store, &AtomicBool::new(false));
         let mut histories = Vec::new();
         std::thread::scope(|scope| {
+            let _ends = Ends(stop);
             let hands: Vec<_> = (0..2)
                 .map(|domain| {
                     scope.spawn(move || {

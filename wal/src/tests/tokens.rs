@@ -128,3 +128,13 @@ pub(super) fn hold(
     assert_eq!(found, expected, "{what}: not the state after {done} operations");
     done
 }
+
+/// Ends the other threads of a test when its own ends, a failed assertion included: else the
+/// scope would wait for them for ever.
+pub(super) struct Ends<'a>(pub(super) &'a std::sync::atomic::AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, std::sync::atomic::Ordering::Relaxed);
+    }
+}
