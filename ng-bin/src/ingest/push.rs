@@ -25,7 +25,7 @@ pub trait RowSink {
     fn bad(&mut self, row: BadRow);
 }
 
-/// A stream of rows under way; see the [module](self).
+/// A stream of rows under way.
 pub struct Rows {
     name: Arc<str>,
     format: Format,
