@@ -81,8 +81,6 @@ kinds! {
     STORE_FULL = 15, "store_full", "domain", "capacity";
     /// The rings of a process that had died were found.
     DEAD_FOUND = 16, "dead_found", "pid", "durable_lsn";
-    /// An operation that nobody sampled was slow, by the tick.
-    SLOW_OPERATION = 72, "slow_operation", "began_unix_ns", "ended_unix_ns";
     /// Use rose above a mark of the quota.
     MARK_CROSSED = 64, "mark_crossed", "used", "limit";
     /// The real memory left the counted one behind.
@@ -91,6 +89,8 @@ kinds! {
     MEMORY_SHORT = 66, "memory_short", "held_bytes", "limit_bytes";
     /// The real memory is short no more.
     MEMORY_EASED = 67, "memory_eased", "held_bytes", "limit_bytes";
+    /// An operation that nobody sampled was slow, by the tick.
+    SLOW_OPERATION = 72, "slow_operation", "began_unix_ns", "ended_unix_ns";
     /// The configuration was read again: changes in force, and those that are not.
     CONFIG_RELOADED = 80, "config_reloaded", "changed", "waiting";
     /// The configuration was read again and has faults: the one before stays in force.

@@ -122,6 +122,25 @@ fn impossible_settings_end_with_78_and_nothing_is_made() {
 }
 
 #[test]
+fn ingest_acknowledges_nothing_that_may_be_made_without_its_record() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("rows.csv"), csv(3)).unwrap();
+    for (variable, value, key) in [
+        ("NG_WAL__ON_FULL", "drop", "wal.on_full"),
+        ("NG_WAL__ON_FAILURE", "continue", "wal.on_failure"),
+        ("NG_WAL__MODE", "os", "wal.mode"),
+        ("NG_WAL__EVERY", "10", "wal.every"),
+    ] {
+        let mut ingest = ng(dir.path());
+        ingest.env(variable, value).args(["ingest", "rows.csv", "--wal", "wal", "--acknowledge"]);
+        let said = ingest.output().unwrap();
+        assert_eq!(said.status.code(), Some(78), "{key}");
+        assert!(said.stdout.is_empty() && text(&said.stderr).contains(key), "{}", text(&said.stderr));
+        assert!(!dir.path().join("wal").exists(), "{key}: nothing was started");
+    }
+}
+
+#[test]
 fn a_log_in_use_and_a_log_that_is_not_there_are_told_apart() {
     let dir = tempfile::tempdir().unwrap();
     let missing = ng(dir.path()).args(["recover", "--wal", "none"]).output().unwrap();

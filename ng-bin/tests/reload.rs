@@ -175,7 +175,7 @@ fn what_something_else_decides_is_said_to_be_so() {
 }
 
 /// Values of every type, of which each key takes one that is not its default.
-const OTHERS: &str = "\"block\" 1 2 8 128 4096 0.02 0.07 0.9 true false \"off\" \"warn\" \"json\" \"std\" \"each\" \
+const OTHERS: &str = "1 2 8 128 4096 0.02 0.07 0.9 true false \"off\" \"warn\" \"json\" \"std\" \"each\" \
 \"drop\" \"block\" \"continue\" \"oldest\" \"chrome\" \"grpc\" \"/tmp/ng-elsewhere\"";
 
 #[test]

@@ -246,10 +246,11 @@ impl Supply {
     /// that began when `begun` bytes were. One after the other, each durably, so that a crash
     /// leaves no hole in the history.
     pub(crate) fn release(&self, lsn: u64, begun: u64, hub: &Hub) -> Result<(), IoError> {
+        let durable = hub.mark().lsn;
         let gone = {
             let mut state = lock(&self.state);
             state.space.checkpointed(lsn, begun);
-            state.space.release(lsn, hub.mark().lsn)
+            state.space.release(lsn, durable)
         };
         for (number, bytes) in gone {
             let path = self.dir.join(file_name(number));

@@ -9,6 +9,7 @@ use ng_core::lane::{BatchReport, CreateError};
 use super::ending::Ending;
 use super::output::{print, write_json};
 use super::{EX_IOERR, EX_USAGE, Failure, load};
+use crate::config::EX_CONFIG;
 use crate::ingest::{
     Format, Ingest, IngestError, Intake, Mapping, NoProgress, Options, Progress, Rejects, Source, Stderr,
     Stopped, Summary, Verdicts,
@@ -52,7 +53,7 @@ pub(super) struct Args {
     #[arg(long, default_value_t = 4_096, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     batch: u64,
     /// After each batch, wait until it is durable and write the number of durable tokens to
-    /// standard output.
+    /// standard output. Refused where a token may be made without its record.
     #[arg(long)]
     acknowledge: bool,
 }
@@ -117,6 +118,11 @@ pub(super) fn run(args: &Args) -> Result<u8, Failure> {
     let mut config = load(args.config.as_ref())?.config;
     if let Some(dir) = &args.wal {
         config.wal.dir.clone_from(dir);
+    }
+    if args.acknowledge
+        && let Some(why) = config.wal.not_durable()
+    {
+        return Err(Failure::new(EX_CONFIG, format!("--acknowledge can't be kept: {why}")));
     }
     // Each source is opened before anything is made.
     let sources = args.files.iter().map(|path| open(path, format)).collect::<Result<Vec<_>, _>>()?;

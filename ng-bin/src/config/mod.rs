@@ -13,6 +13,7 @@ mod choice;
 mod cross;
 mod diff;
 mod document;
+mod durable;
 mod explain;
 mod features;
 mod finding;

@@ -132,7 +132,7 @@ fn prepare(
     let query = Query::parse(head.uri.query())?;
     let format = query.format(&head.headers)?;
     if query.durable
-        && let Some(why) = engine.not_durable(&service.loaded.config.wal)
+        && let Some(why) = service.loaded.config.wal.not_durable()
     {
         let message = format!("durable=true can't be kept: {why}");
         return Err(Problem::new(StatusCode::CONFLICT, "never_durable", message));

@@ -18,7 +18,7 @@ use super::phase::{Phase, State};
 use super::recent::Recent;
 use super::stress::LastStress;
 use super::wishes::Wishes;
-use crate::config::{Loaded, ServeConfig, WalKind, WalMode};
+use crate::config::{Loaded, ServeConfig};
 use crate::reload::Reloader;
 use crate::stack::choice::{MetricLaneChoice, WalChoice};
 use crate::stack::{Stack, StackError};
@@ -142,17 +142,6 @@ impl Engine {
         let Some(duration) = self.duration else { return };
         let ns = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         self.shard.lock().unwrap_or_else(PoisonError::into_inner).observe(duration, ns, 1);
-    }
-
-    /// Why nothing that is made here is durable for sure; `None` where a wait has a meaning.
-    pub(super) fn not_durable(&self, config: &crate::config::WalConfig) -> Option<String> {
-        if self.stack.wal_in_use().is_off() || config.kind == WalKind::Off {
-            return Some("there is no log (wal.kind is \"off\")".to_owned());
-        }
-        if config.mode == WalMode::Os {
-            return Some("the log does not sync (wal.mode is \"os\")".to_owned());
-        }
-        (config.every > 1).then(|| format!("only each {}th token is logged (wal.every)", config.every))
     }
 
     /// Waits until `ticket` is durable, without holding a thread.

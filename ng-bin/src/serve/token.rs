@@ -84,10 +84,7 @@ async fn try_delete(
             return Err(Problem::new(StatusCode::BAD_REQUEST, "bad_query", message));
         }
     };
-    // Deletions are always logged, whatever wal.every says.
-    let mut log = service.loaded.config.wal.clone();
-    log.every = 1;
-    if durable && let Some(why) = engine.not_durable(&log) {
+    if durable && let Some(why) = service.loaded.config.wal.deletion_not_durable() {
         let message = format!("durable=true can't be kept: {why}");
         return Err(Problem::new(StatusCode::CONFLICT, "never_durable", message));
     }

@@ -222,9 +222,13 @@ fn a_body_beyond_the_limit_is_refused_before_it_is_read_or_as_soon_as_it_shows()
 #[test]
 fn nothing_is_called_durable_that_is_not() {
     let dir = tempfile::tempdir().unwrap();
-    for (config, why) in
-        [("every = 10\n", "wal.every"), ("mode = \"os\"\n", "wal.mode"), ("kind = \"off\"\n", "wal.kind")]
-    {
+    for (config, why) in [
+        ("every = 10\n", "wal.every"),
+        ("mode = \"os\"\n", "wal.mode"),
+        ("kind = \"off\"\n", "wal.kind"),
+        ("on_full = \"drop\"\n", "wal.on_full"),
+        ("on_failure = \"continue\"\n", "wal.on_failure"),
+    ] {
         let service = Service::start(dir.path(), config);
         let mut client = Client::new(&service.gateway);
         let post = |client: &mut Client, query: &str| {
