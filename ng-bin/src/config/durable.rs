@@ -35,10 +35,11 @@ impl WalConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::StackConfig;
 
     #[test]
     fn a_wait_speaks_for_every_token_only_where_each_is_logged_and_synced_or_refused() {
-        let sound = WalConfig { kind: WalKind::Log, ..WalConfig::default() };
+        let sound = WalConfig { kind: WalKind::Log, ..StackConfig::default().wal };
         assert_eq!(sound.not_durable(), None);
         for (config, key) in [
             (WalConfig { kind: WalKind::Off, ..sound.clone() }, "wal.kind"),
