@@ -26,8 +26,8 @@ mod reader;
 pub(crate) mod replay;
 mod salvage;
 mod settle;
-mod survey;
-mod verifier;
+pub(crate) mod survey;
+pub(crate) mod verifier;
 mod verify;
 mod window;
 
