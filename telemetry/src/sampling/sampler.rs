@@ -68,9 +68,12 @@ pub enum SamplerError {
     Thread(#[source] std::io::Error),
 }
 
-/// What one lane counts.
+/// What one lane counts. Written at each operation, so no other lane's may lie beside it.
 #[derive(Debug)]
+#[repr(align(128))]
 pub(crate) struct Tally {
+    /// Operations that passed the lane's gate.
+    gated: OwnedCell,
     by_reason: [OwnedCell; Reason::ALL.len()],
     failed: OwnedCell,
     operations: OwnedCell,
@@ -80,6 +83,7 @@ pub(crate) struct Tally {
 impl Tally {
     fn new() -> Self {
         Self {
+            gated: OwnedCell::new(),
             by_reason: std::array::from_fn(|_| OwnedCell::new()),
             failed: OwnedCell::new(),
             operations: OwnedCell::new(),
@@ -91,6 +95,18 @@ impl Tally {
     #[inline]
     pub(crate) fn sampled(&self, reason: Reason) {
         self.by_reason[reason as usize].add(1);
+    }
+
+    /// Operations that passed the gate so far, to the owner itself.
+    #[inline(always)]
+    pub(crate) fn gated(&self) -> u64 {
+        self.gated.own()
+    }
+
+    /// As many have passed it now.
+    #[inline(always)]
+    pub(crate) fn set_gated(&self, operations: u64) {
+        self.gated.set(operations);
     }
 
     /// Counts a failed one.
@@ -128,7 +144,8 @@ impl Fold for Tally {
             *total += cell.get();
         }
         totals.failed += self.failed.get();
-        totals.operations += self.operations.get();
+        totals.operations =
+            totals.operations.wrapping_add(self.operations.get()).wrapping_add(self.gated.get());
         totals.limited += self.limited.get();
     }
 }
