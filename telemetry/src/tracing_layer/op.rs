@@ -170,7 +170,7 @@ impl Ops {
             }
         }
         let probability = place.countdown.rate();
-        let (_, passed) = place.countdown.end(&mut self.random)?;
+        let passed = place.countdown.end(&mut self.random)?;
         self.tally.passed(passed + 1);
         self.tally.sampled(operation.reason());
         operation.operations.fetch_add(passed + 1, Ordering::Relaxed);
