@@ -34,22 +34,19 @@ impl Cleaner {
     fn pass(&self, lane: &mut StackLane, wanted: u64, bracket: Bracket) -> Pass {
         let mut work = Work { lane, freed: 0, batch: Vec::with_capacity(BATCH), stopped: false };
         let mut between = Lowest::new(usize::try_from(wanted).unwrap_or(usize::MAX));
-        for (token, generation) in self.store.iter() {
-            if !removable(&token) {
-                continue;
+        self.store.glance(|seen| {
+            if !removable(seen.flags) {
+                return true;
             }
-            let key = key(self.policy, &token);
-            let seen = (token.id(), generation);
+            let key = key(self.policy, seen.weight, seen.timestamp);
             // A sample that was far off must not free more than was asked for.
             if key < bracket.sure && work.freed + (work.batch.len() as u64) < wanted {
-                work.push(seen);
-                if work.stopped {
-                    break;
-                }
+                work.push((seen.id, seen.generation));
             } else if key <= bracket.top {
-                between.push(key, seen);
+                between.push(key, (seen.id, seen.generation));
             }
-        }
+            !work.stopped
+        });
         work.flush();
         let missing = wanted.saturating_sub(work.freed);
         for seen in between.take(usize::try_from(missing).unwrap_or(usize::MAX)) {
@@ -138,7 +135,7 @@ mod tests {
         let mut left: Vec<_> = stack.store().iter().map(|(token, _)| token).collect();
         assert_eq!(left.len(), 905);
         assert_eq!(left.iter().filter(|token| token.has(flags::PERSISTENT)).count(), 100);
-        left.retain(removable);
+        left.retain(|token| removable(token.flags));
         // 90 of each hundred are removable, ten of each weight: weights −49 … −41 are gone, and
         // five of −39 (−40 is persistent).
         assert_eq!(left.iter().filter(|token| token.weight < -39.0).count(), 0);
