@@ -3,6 +3,7 @@
 //! Deletions go through a lane, so the log has them and a recovered store agrees; lanes go on
 //! meanwhile. Memory: 32 bytes for each token asked for at the most, usually a thirtieth of that.
 
+mod pace;
 mod victims;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,29 +13,43 @@ use ng_core::lane::DeletedBatch;
 
 use super::StackLane;
 use crate::config::CleanupPolicy;
+use pace::{Level, Pace};
 use victims::{Bracket, Lowest, Seen, key, removable};
 
 /// Tokens that are deleted at a time.
 const BATCH: usize = 512;
 
 /// Frees tokens for a guardian, on the guardian's thread.
-#[derive(Debug)]
 pub struct Cleaner {
     lane: Mutex<StackLane>,
     store: Arc<ng_core::TokenStore>,
     policy: CleanupPolicy,
+    level: Level,
+}
+
+impl std::fmt::Debug for Cleaner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Cleaner").field("policy", &self.policy).finish_non_exhaustive()
+    }
 }
 
 impl Cleaner {
-    pub(super) const fn new(lane: StackLane, store: Arc<ng_core::TokenStore>, policy: CleanupPolicy) -> Self {
-        Self { lane: Mutex::new(lane), store, policy }
+    pub(super) fn new(lane: StackLane, store: Arc<ng_core::TokenStore>, policy: CleanupPolicy) -> Self {
+        Self { lane: Mutex::new(lane), store, policy, level: Box::new(|| None) }
+    }
+
+    /// Rests between pieces while `level`, what is in use and of how many tokens, leaves room.
+    pub(super) fn resting(self, level: impl Fn() -> Option<(u64, u64)> + Send + Sync + 'static) -> Self {
+        Self { level: Box::new(level), ..self }
     }
 
     /// One pass. Returns how many it freed, and whether it is worth another.
     fn pass(&self, lane: &mut StackLane, wanted: u64, bracket: Bracket) -> Pass {
         let mut work = Work { lane, freed: 0, batch: Vec::with_capacity(BATCH), stopped: false };
         let mut between = Lowest::new(usize::try_from(wanted).unwrap_or(usize::MAX));
+        let mut pace = Pace::new(&self.level, wanted);
         self.store.glance(|seen| {
+            pace.step();
             if !removable(seen.flags) {
                 return true;
             }
