@@ -9,6 +9,7 @@
 //! is in their contracts. Generic over its layers, a lane that is composed in code is monomorphic
 //! and one of no-ops is the bare store.
 
+mod again;
 mod delete;
 mod due;
 mod journal;
@@ -23,6 +24,7 @@ use crate::admission::{AdmissionLane, NoAdmission};
 use crate::clock::Tick;
 use crate::events::{Event, EventKind, EventLane, NoRecorder};
 use crate::metrics::{MetricLane, NoMetrics};
+use crate::records::AGAIN_BYTES;
 use crate::sampling::{NoSampler, SamplerLane, SpanContext};
 use crate::spans::{MAX_ATTRIBUTES, NoSpans, SpanLane, Value};
 use crate::spec::TokenSpec;
@@ -80,6 +82,8 @@ pub struct Lane<A = NoAdmission, W = NoWal, M = NoMetrics, S = NoSampler, X = No
     journal: Journal,
     /// Tokens of a group between the log and the store: kept, so that it need not be cleared.
     scratch: Box<[Token; GROUP]>,
+    /// Their records, where slots are used again; allocated by the first.
+    again: Vec<[u8; AGAIN_BYTES]>,
     metrics: Option<LaneMetrics>,
     /// [`LaneOptions::slow_ns`]; the largest number for none.
     slow_ns: u64,
@@ -105,7 +109,8 @@ where
         let journal = Journal::new(options.log_every, options.on_log_failure);
         let scratch = Box::new([Token::default(); GROUP]);
         let slow_ns = if options.slow_ns == 0 { u64::MAX } else { options.slow_ns };
-        Self { writer, layers, tick, journal, scratch, metrics: options.metrics, slow_ns }
+        let again = Vec::new();
+        Self { writer, layers, tick, journal, scratch, again, metrics: options.metrics, slow_ns }
     }
 
     /// The layers, for whatever is not a token: a record, a count, an event of one's own.
@@ -332,6 +337,15 @@ where
         while at < group.len() {
             #[expect(clippy::cast_possible_truncation, reason = "a group is small")]
             let left = (group.len() - at) as u32;
+            if let Some((made, failure)) = self.place_again(&group[at..], index + at, now, report) {
+                at += made;
+                if let Some(why) = failure {
+                    self.layers.admission.release(1);
+                    report.refuse(index + at, self.refused(why.into()));
+                    at += 1;
+                }
+                continue;
+            }
             let (journal, wal, scratch) = (&mut self.journal, &mut self.layers.wal, &mut *self.scratch);
             match self.writer.reserve(left).map(|run| place(journal, wal, scratch, run, &group[at..], now)) {
                 Ok(Placed { first_slot, len, ticket, failure }) => {
