@@ -11,7 +11,7 @@ use std::{
 };
 
 use ng_core::{
-    clock::precise_unix_ns,
+    clock::stamp_unix_ns,
     sampling::Reason,
     spans::{MAX_ATTRIBUTES, SpanId, TraceId, Value},
 };
@@ -151,7 +151,7 @@ impl Ops {
         };
         let id = self.spans.ids().span();
         let key = hot(|hot| hot.enter_sampled((trace, id), (reason, probability)));
-        let start_ns = precise_unix_ns();
+        let start_ns = stamp_unix_ns();
         let (end_ns, failed, name) = (start_ns, false, site.name);
         let line = Line { trace, id, parent, name, start_ns, end_ns, failed, reason, probability };
         match self.open.get_mut(self.depth) {
@@ -200,7 +200,7 @@ impl Ops {
         self.depth = depth - 1;
         let Some(open) = self.open.get_mut(self.depth) else { return };
         thread::leave(open.key);
-        open.line.end_ns = precise_unix_ns().max(open.line.start_ns);
+        open.line.end_ns = stamp_unix_ns().max(open.line.start_ns);
         if open.line.failed {
             self.tally.failed();
         }
