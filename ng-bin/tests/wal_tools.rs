@@ -114,10 +114,7 @@ fn a_sound_log_is_listed_counted_verified_and_dumped_and_no_file_is_touched() {
 #[test]
 fn a_dump_has_each_record_and_keeps_to_its_range() {
     let (dir, _log) = a_log();
-    let dump = |words: &[&str]| -> Vec<serde_json::Value> {
-        let out = expect(dir.path(), 0, &[&["dump", "log", "--json"], words].concat());
-        out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-    };
+    let dump = |words: &[&str]| lines(dir.path(), 0, words);
     let all = dump(&[]);
     assert_eq!(all.len(), 100);
     for (lsn, record) in all.iter().enumerate() {
@@ -367,4 +364,119 @@ fn checkpoint_refuses_a_log_that_holds_more_than_tokens_and_changes_nothing() {
     assert!(text(&output.stderr).contains("kind 0x0100"), "{}", text(&output.stderr));
     let after: Vec<_> = std::fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(before, after);
+}
+
+/// What `dump --json` prints, line by line.
+fn lines(dir: &Path, code: i32, words: &[&str]) -> Vec<serde_json::Value> {
+    let out = expect(dir, code, &[&["dump", "log", "--json"], words].concat());
+    out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn a_dump_shows_the_header_of_a_checkpoint_and_on_demand_its_records() {
+    let (dir, path) = a_log_of_tokens(3_000);
+    let dir = dir.path();
+    assert_eq!(ng(dir, &["dump", "log", "--checkpoint"]).status.code(), Some(64), "there is none yet");
+    json(dir, 0, &["checkpoint", "log", "--json"]);
+    // Records behind it, of an engine that went on.
+    let log = Log::open(options(&path)).unwrap();
+    let mut lane = log.open_lane().unwrap();
+    lane.append(TOKEN_FIRST, TokenSpec::new().at(5_000, 5).as_bytes()).unwrap();
+    drop(lane);
+    log.close(PATIENCE).unwrap();
+    drop(log);
+    let before = state(&path);
+
+    // The log's records, and one line that says what stands for the others.
+    let found = lines(dir, 0, &[]);
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert_eq!((&found[0]["checkpoint"], &found[0]["records"]), (&3_010.into(), &3_000.into()));
+    assert_eq!(found[0]["complete"], true);
+    assert_eq!((&found[1]["lsn"], &found[1]["token"]["id"]), (&3_010.into(), &5_000.into()));
+    let words = expect(dir, 0, &["dump", "log"]);
+    assert!(words.starts_with("checkpoint log/00000000000000003010.ckpt: 3000 records"), "{words}");
+
+    // Its own: each slot once, the deleted ones too, with numbers of their own.
+    let held = lines(dir, 0, &["--checkpoint"]);
+    assert_eq!(held.len(), 3_001);
+    assert_eq!(held[0], found[0]);
+    let mut ids = Vec::new();
+    for (number, record) in held[1..].iter().enumerate() {
+        assert_eq!((&record["checkpoint"], &record["record"]), (&3_010.into(), &number.into()));
+        assert!(record.get("lsn").is_none(), "no record of the log: {record}");
+        let deleted = record["deleted"].as_u64();
+        ids.push(deleted.or_else(|| record["token"]["id"].as_u64()).unwrap());
+        assert_eq!(deleted.is_some(), ids[number] < 10);
+    }
+    ids.sort_unstable();
+    assert_eq!(ids, (0..3_000).collect::<Vec<_>>());
+    let some = lines(dir, 0, &["--checkpoint=3010", "--from", "7", "--to", "9"]);
+    assert_eq!(some[1..].iter().map(|one| one["record"].as_u64().unwrap()).collect::<Vec<_>>(), [7, 8, 9]);
+    assert_eq!(expect(dir, 0, &["dump", "log", "--checkpoint"]).lines().count(), 3_001);
+    for words in [&["--checkpoint=12"][..], &["--checkpoint=x"], &["--checkpoint", "--since", "1"]] {
+        assert_eq!(ng(dir, &[&["dump", "log"], words].concat()).status.code(), Some(64), "{words:?}");
+    }
+    assert!(state(&path) == before, "a command that only looks changed a file");
+}
+
+#[test]
+fn a_damaged_checkpoint_is_listed_and_dumped_up_to_its_fault() {
+    let (dir, path) = a_log_of_tokens(30_000);
+    let dir = dir.path();
+    let made = json(dir, 0, &["checkpoint", "log", "--json"]);
+    let file = dir.join(made["checkpoint"].as_str().unwrap());
+    let whole = std::fs::read(&file).unwrap();
+    let listed = |complete: bool, word: &str| {
+        let all = json(dir, 0, &["ls", "log", "--json"]);
+        assert_eq!(all.as_array().unwrap().last().unwrap()["complete"], complete);
+        let words = expect(dir, 0, &["ls", "log"]);
+        assert!(words.lines().last().unwrap().contains(word), "{words}");
+    };
+    // In its second block: header and end tell nothing of it, only a reading does.
+    edit(&file, |bytes| bytes[4096 + (1 << 20) + 300] ^= 1);
+    listed(true, "below record");
+    let output = ng(dir, &["dump", "log", "--checkpoint", "--json"]);
+    let (out, err) = (text(&output.stdout), text(&output.stderr));
+    assert_eq!(output.status.code(), Some(1), "{err}");
+    assert!(err.contains("00000000000000030010.ckpt is damaged at offset 1052672: the checksum"), "{err}");
+    let read = out.lines().count() - 1;
+    assert!(read > 1_000 && read < 30_000, "what comes before the damage: {read}");
+    // Without its end.
+    std::fs::write(&file, &whole[..whole.len() - 4096]).unwrap();
+    listed(false, "damaged");
+    let output = ng(dir, &["dump", "log", "--checkpoint"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stdout).starts_with("checkpoint log/00000000000000030010.ckpt: damaged"));
+    assert_eq!(text(&output.stdout).lines().count(), 30_001, "every record was there still");
+    assert!(text(&output.stderr).contains("the file ends within the block"), "{}", text(&output.stderr));
+    // Without its header: nothing of it can be read.
+    edit(&file, |bytes| bytes[..4096].fill(0));
+    listed(false, "damaged");
+    let output = ng(dir, &["dump", "log", "--checkpoint"]);
+    assert_eq!((output.status.code(), output.stdout.is_empty()), (Some(1), true));
+    // The log's own records are there for who asks for them, and the verdict is verify's.
+    expect(dir, 0, &["dump", "log"]);
+    assert_eq!(json(dir, 1, &["stat", "log", "--json"])["verdict"], "damaged");
+    assert!(path.exists());
+}
+
+#[test]
+fn damaged_segments_are_listed_by_what_they_are() {
+    let (dir, log) = a_log();
+    edit(&first_segment(&log), |bytes| bytes[100] ^= 1);
+    edit(&log.join("0000000002.wal"), |bytes| bytes[8] = 9);
+    std::fs::write(log.join("0000000098.wal"), "short").unwrap();
+    std::fs::write(log.join("0000000099.wal"), vec![0; 8192]).unwrap();
+    let listed = json(dir.path(), 0, &["ls", "log", "--json"]);
+    let state = |number: u32| {
+        let all = listed.as_array().unwrap();
+        all.iter().find(|one| one["segment"] == number).unwrap()["state"].as_str().unwrap().to_owned()
+    };
+    assert_eq!([1, 2, 98, 99].map(state), ["damaged header", "version 9", "short", "spare"]);
+    for command in ["stat", "verify", "dump"] {
+        let output = ng(dir.path(), &[command, "log"]);
+        let said = text(&output.stdout) + &text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{command}: {said}");
+        assert!(said.contains("0000000001.wal"), "{command}: {said}");
+    }
 }

@@ -194,6 +194,7 @@ impl Draft {
             records: self.records,
             bytes: self.offset,
             created_unix_ns: self.created,
+            complete: true,
         })
     }
 }

@@ -35,6 +35,9 @@ pub struct Checkpoint {
     pub bytes: u64,
     /// When it was begun, in nanoseconds since 1970.
     pub created_unix_ns: u64,
+    /// Whether its header and its end are sound. What lies between is known only once all of it
+    /// was read.
+    pub complete: bool,
 }
 
 /// Why there is no checkpoint. The log and older checkpoints are as they were.

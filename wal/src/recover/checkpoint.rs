@@ -1,11 +1,13 @@
 //! Checkpoints as they are found: their headers, their ends, and whether each byte is right.
 
+use super::feed::Checked;
+use super::reader::Block;
 use super::survey::{Link, Survey};
 use super::verifier::Verifier;
 use crate::checkpoint::Checkpoint;
 use crate::error::{IoError, RecoverError};
 use crate::format::block::{self, CLOSED};
-use crate::format::run::{Run, Runs};
+use crate::format::run::Run;
 use crate::format::segment::{Head, SegmentHeader, checkpoint_of};
 use crate::format::{ALIGNMENT, BlockFault};
 use crate::storage::{File, OsStorage, Storage, read_full};
@@ -31,16 +33,57 @@ pub fn checkpoints(dir: &Path) -> Result<Vec<Checkpoint>, RecoverError> {
     candidates(dir, &OsStorage::CACHED)?.iter().map(Candidate::info).collect()
 }
 
-/// Hands out the runs of the youngest sound checkpoint; its records have numbers of their own, from
-/// 0. `None` if there is none.
+/// The blocks of one checkpoint, in order and each checked, whatever the log is like.
 ///
-/// # Errors
-/// As [`checkpoints`]; [`RecoverError::BadCheckpoint`] if it changes while it is read.
-pub fn checkpoint_runs(dir: &Path, visit: impl FnMut(Run<'_>)) -> Result<Option<Checkpoint>, RecoverError> {
-    let base = super::replay::Base::any(dir, &OsStorage::CACHED)?;
-    let Some(candidate) = base.candidate else { return Ok(None) };
-    candidate.read(visit)?.map_err(RecoverError::BadCheckpoint)?;
-    candidate.info().map(Some)
+/// Its records have numbers of their own, from 0. What was handed out before an error is sound; the
+/// checkpoint is whole only if [`Self::next_block`] comes to answer `None`.
+#[derive(Debug)]
+pub struct CheckpointReader {
+    path: PathBuf,
+    bytes: u64,
+    survey: Survey,
+    verifier: Verifier,
+    /// Where the blocks that were handed out end.
+    end: u64,
+    current: Option<Checked>,
+}
+
+impl CheckpointReader {
+    /// Opens what [`checkpoints`] found.
+    ///
+    /// # Errors
+    /// [`RecoverError::Io`]; [`RecoverError::BadCheckpoint`] if its header can't be read.
+    pub fn open(checkpoint: &Checkpoint) -> Result<Self, RecoverError> {
+        let candidate = Candidate::open(checkpoint.path.clone(), checkpoint.lsn, &OsStorage::CACHED)?;
+        candidate.reader().map_err(RecoverError::BadCheckpoint)
+    }
+
+    /// The next block; `None` at the end of a checkpoint that is whole.
+    ///
+    /// # Errors
+    /// [`RecoverError::Io`]; [`RecoverError::BadCheckpoint`] at the first fault.
+    pub fn next_block(&mut self) -> Result<Option<Block<'_>>, RecoverError> {
+        let Some(found) = self.verifier.step(&self.survey)? else {
+            self.current = None;
+            return self.conclude().map(|()| None).map_err(RecoverError::BadCheckpoint);
+        };
+        self.current = found.held;
+        let Some(held) = &self.current else { return Ok(None) };
+        self.end = found.offset + held.bytes().len() as u64;
+        Ok(Some(Block::of(&held.header, held.bytes(), found.offset)))
+    }
+
+    /// Whether it ended where its end is.
+    fn conclude(&self) -> Result<(), BadCheckpoint> {
+        if self.verifier.is_closed() && self.end == self.bytes {
+            return Ok(());
+        }
+        let fault = match self.verifier.fault() {
+            BlockFault::Empty if self.end >= self.bytes => BlockFault::Truncated,
+            fault => fault,
+        };
+        Err(BadCheckpoint { path: self.path.clone(), offset: self.end, fault })
+    }
 }
 
 /// A file with a checkpoint's name.
@@ -58,16 +101,7 @@ pub(crate) fn candidates(dir: &Path, storage: &dyn Storage) -> Result<Vec<Candid
     let mut found = Vec::new();
     for name in storage.list(dir).map_err(IoError::at("list", dir, 0))? {
         let Some(lsn) = checkpoint_of(&name) else { continue };
-        let path = dir.join(name);
-        let file = storage.open(&path).map_err(IoError::at("open", &path, 0))?;
-        let mut head = [0; ALIGNMENT];
-        let read = read_full(&*file, &mut head, 0).map_err(IoError::at("read", &path, 0))?;
-        let bytes = file.length().map_err(IoError::at("length", &path, 0))?;
-        let head = SegmentHeader::read_checkpoint(&head[..read]);
-        if let Head::Version(found) = head {
-            return Err(RecoverError::Version { path, found });
-        }
-        found.push(Candidate { path, lsn, file, head, bytes });
+        found.push(Candidate::open(dir.join(name), lsn, storage)?);
     }
     found.sort_unstable_by_key(|one| std::cmp::Reverse(one.lsn));
     Ok(found)
@@ -83,6 +117,18 @@ pub(crate) fn durable_by_checkpoints(candidates: &[Candidate]) -> Result<u64, Re
 }
 
 impl Candidate {
+    fn open(path: PathBuf, lsn: u64, storage: &dyn Storage) -> Result<Self, RecoverError> {
+        let file = storage.open(&path).map_err(IoError::at("open", &path, 0))?;
+        let mut head = [0; ALIGNMENT];
+        let read = read_full(&*file, &mut head, 0).map_err(IoError::at("read", &path, 0))?;
+        let bytes = file.length().map_err(IoError::at("length", &path, 0))?;
+        let head = SegmentHeader::read_checkpoint(&head[..read]);
+        if let Head::Version(found) = head {
+            return Err(RecoverError::Version { path, found });
+        }
+        Ok(Self { path, lsn, file, head, bytes })
+    }
+
     fn header(&self) -> Option<&SegmentHeader> {
         match &self.head {
             Head::Segment(header) if header.is_plausible() && header.durable_lsn.get() == self.lsn => {
@@ -123,8 +169,10 @@ impl Candidate {
 
     /// What its header and its end say.
     pub(crate) fn info(&self) -> Result<Checkpoint, RecoverError> {
-        let (durable_lsn, records) = self.end()?.unwrap_or_default();
+        let end = self.end()?;
+        let (durable_lsn, records) = end.unwrap_or_default();
         Ok(Checkpoint {
+            complete: end.is_some(),
             path: self.path.clone(),
             lsn: self.lsn,
             durable_lsn,
@@ -134,34 +182,41 @@ impl Candidate {
         })
     }
 
+    fn reader(&self) -> Result<CheckpointReader, BadCheckpoint> {
+        let Some(header) = self.header() else {
+            let empty = matches!(self.head, Head::Short | Head::Spare);
+            let fault = if empty { BlockFault::Truncated } else { BlockFault::NoBlock };
+            return Err(BadCheckpoint { path: self.path.clone(), offset: 0, fault });
+        };
+        let link = Link { path: self.path.clone(), file: Arc::clone(&self.file), header: Box::new(*header) };
+        let survey = Survey { chain: vec![link], ..Survey::default() };
+        Ok(CheckpointReader {
+            path: self.path.clone(),
+            bytes: self.bytes,
+            verifier: Verifier::new(&survey, 0, None),
+            survey,
+            end: ALIGNMENT as u64,
+            current: None,
+        })
+    }
+
     /// Reads all of it, every checksum included, and hands out its runs; stops at the first fault.
     /// It is whole only where this answers `Ok(Ok(()))`.
     pub(crate) fn read(
         &self,
         mut visit: impl FnMut(Run<'_>),
     ) -> Result<Result<(), BadCheckpoint>, RecoverError> {
-        let bad = |offset, fault| BadCheckpoint { path: self.path.clone(), offset, fault };
-        let Some(header) = self.header() else {
-            let empty = matches!(self.head, Head::Short | Head::Spare);
-            return Ok(Err(bad(0, if empty { BlockFault::Truncated } else { BlockFault::NoBlock })));
+        let mut reader = match self.reader() {
+            Ok(reader) => reader,
+            Err(bad) => return Ok(Err(bad)),
         };
-        let link = Link { path: self.path.clone(), file: Arc::clone(&self.file), header: Box::new(*header) };
-        let survey = Survey { chain: vec![link], ..Survey::default() };
-        let mut verifier = Verifier::new(&survey, 0, None);
-        let mut end = ALIGNMENT as u64;
-        while let Some(found) = verifier.step(&survey)? {
-            let Some(held) = found.held else { continue };
-            end = found.offset + held.bytes().len() as u64;
-            Runs::new(block::payload(&held.header, held.bytes()), held.header.first_lsn.get())
-                .for_each(&mut visit);
+        loop {
+            match reader.next_block() {
+                Ok(Some(block)) => block.runs().for_each(&mut visit),
+                Ok(None) => return Ok(Ok(())),
+                Err(RecoverError::BadCheckpoint(bad)) => return Ok(Err(bad)),
+                Err(error) => return Err(error),
+            }
         }
-        if verifier.is_closed() && end == self.bytes {
-            return Ok(Ok(()));
-        }
-        let fault = match verifier.fault() {
-            BlockFault::Empty if end >= self.bytes => BlockFault::Truncated,
-            fault => fault,
-        };
-        Ok(Err(bad(end, fault)))
     }
 }

@@ -2,7 +2,8 @@
 //! used again.
 //!
 //! Where there is much to read, a thread of its own reads and checks ahead, a few pieces at most,
-//! while the caller works on what came before. Whether a block belongs where it lies is for the
+//! while the caller works on what came before. It is one thread by measurement: more moved nothing
+//! ([ADR 7](../../../docs/adr/0007-one-thread-reads-ahead.md)). Whether a block belongs where it lies is for the
 //! [verifier](super::verifier) to say.
 
 use super::survey::Survey;
@@ -21,7 +22,7 @@ use std::thread::JoinHandle;
 /// As much is read at once, in bytes; more only if a block is larger.
 const READ_BYTES: usize = 1 << 20;
 /// Less than this isn't worth a thread, in bytes.
-const WORTH_A_THREAD: u64 = 4 << 20;
+pub(crate) const WORTH_A_THREAD: u64 = 4 << 20;
 /// So many pieces may wait for the caller.
 const AHEAD: usize = 2;
 
@@ -179,12 +180,13 @@ pub(crate) struct Feed {
 }
 
 impl Feed {
-    /// Blocks from `offset` of segment `at` on, of which `index` lie before.
-    pub(crate) fn new(survey: &Survey, at: usize, offset: u64, index: u32) -> Self {
+    /// Blocks from `offset` of segment `at` on, of which `index` lie before; read ahead by a thread if
+    /// there are `worth` bytes of them.
+    pub(crate) fn new(survey: &Survey, at: usize, offset: u64, index: u32, worth: u64) -> Self {
         let pool = Arc::new(Pool::default());
         let loader = || Loader { sources: sources(survey, at, offset, index), pool: Arc::clone(&pool) };
         let bytes: u64 = loader().sources.iter().map(Source::left).sum();
-        let way = if bytes < WORTH_A_THREAD {
+        let way = if bytes < worth {
             Way::Here(loader())
         } else {
             let (sender, batches) = sync_channel(AHEAD);

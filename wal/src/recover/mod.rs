@@ -12,7 +12,8 @@
 //! | read its records, or follow one that is written | [`Reader`] |
 //! | write a checkpoint, without the engine | [`take`] |
 //! | know what state it is in | [`verify`] |
-//! | see its files | [`list`] |
+//! | see its files | [`list`], [`checkpoints`] |
+//! | read one checkpoint by itself | [`CheckpointReader`] |
 //! | do what an engine's start does to it | [`settle`] |
 //! | have what can be read of a damaged one | [`salvage`] |
 
@@ -25,12 +26,12 @@ mod reader;
 pub(crate) mod replay;
 mod salvage;
 mod settle;
-mod survey;
-mod verifier;
+pub(crate) mod survey;
+pub(crate) mod verifier;
 mod verify;
 mod window;
 
-pub use checkpoint::{BadCheckpoint, checkpoint_runs, checkpoints};
+pub use checkpoint::{BadCheckpoint, CheckpointReader, checkpoints};
 pub use list::{SegmentInfo, SegmentState, list};
 pub use offline::{Freed, Taken, take};
 pub use reader::{Block, Reader};

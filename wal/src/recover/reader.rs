@@ -77,6 +77,21 @@ pub struct Block<'a> {
 }
 
 impl<'a> Block<'a> {
+    /// A block that was checked, and is the one that belongs at `offset`.
+    pub(super) fn of(header: &BlockHeader, bytes: &'a [u8], offset: u64) -> Self {
+        Self {
+            epoch: header.epoch.get(),
+            sealed_unix_ns: header.sealed_unix_ns.get(),
+            first_lsn: header.first_lsn.get(),
+            records: header.records.get(),
+            segment: header.segment.get(),
+            offset,
+            length: bytes.len(),
+            closed: header.flags.get() & CLOSED != 0,
+            runs: Runs::new(block::payload(header, bytes), header.first_lsn.get()),
+        }
+    }
+
     /// Its runs, in the order of the log.
     pub fn runs(&self) -> impl Iterator<Item = Run<'a>> + use<'a> {
         self.runs.clone()
@@ -264,8 +279,8 @@ impl Reader {
                 })?
             }
         };
-        let runs = Runs::new(block::payload(&header, bytes), header.first_lsn.get());
-        for gap in runs.clone().filter(|run| run.kind == GAP) {
+        let block = Block::of(&header, bytes, found.offset);
+        for gap in block.runs().filter(|run| run.kind == GAP) {
             if gap.record_len == 0 {
                 self.report.lost += u64::from(gap.count);
                 continue;
@@ -275,19 +290,9 @@ impl Reader {
             self.report.dropped = lost.fold(self.report.dropped, u64::saturating_add);
         }
         self.report.blocks += 1;
-        self.report.records += u64::from(found.records);
-        self.report.next_lsn = header.first_lsn.get() + u64::from(found.records);
-        Ok(Some(Block {
-            epoch: header.epoch.get(),
-            sealed_unix_ns: header.sealed_unix_ns.get(),
-            first_lsn: header.first_lsn.get(),
-            records: found.records,
-            segment: header.segment.get(),
-            offset: found.offset,
-            length: bytes.len(),
-            closed: header.flags.get() & CLOSED != 0,
-            runs,
-        }))
+        self.report.records += u64::from(block.records);
+        self.report.next_lsn = block.first_lsn + u64::from(block.records);
+        Ok(Some(block))
     }
 
     /// Hands out all that is left, run by run, and reports. The quick way to replay.

@@ -1,7 +1,7 @@
 //! Goes through the history block by block and knows at each point where the last whole epoch
 //! ended.
 
-use super::feed::{Checked, Feed};
+use super::feed::{Checked, Feed, WORTH_A_THREAD};
 use super::survey::{Link, Survey};
 use super::{TornTail, evidence};
 use crate::error::RecoverError;
@@ -30,6 +30,8 @@ pub(crate) struct Verifier {
     offset: u64,
     place: Place,
     feed: Feed,
+    /// So many bytes are worth a thread that reads ahead.
+    worth: u64,
     /// Where the last whole epoch ended, if one did.
     complete: Option<End>,
     /// Blocks and records since, and where the first of them is.
@@ -43,12 +45,18 @@ pub(crate) struct Verifier {
 impl Verifier {
     /// Begins at a segment; `known` if an epoch is known to have ended before it.
     pub(crate) fn new(survey: &Survey, start: usize, known: Option<End>) -> Self {
+        Self::reading(survey, start, known, WORTH_A_THREAD)
+    }
+
+    /// As [`Self::new`], with a thread that reads ahead where there are `worth` bytes.
+    pub(crate) fn reading(survey: &Survey, start: usize, known: Option<End>, worth: u64) -> Self {
         let nowhere = Place { segment: 0, salt: 0, index: 0, first_lsn: 0, previous_crc: 0 };
         Self {
             at: start,
             offset: ALIGNMENT as u64,
             place: survey.chain.get(start).map_or(nowhere, Link::first_place),
-            feed: Feed::new(survey, start, ALIGNMENT as u64, 0),
+            feed: Feed::new(survey, start, ALIGNMENT as u64, 0, worth),
+            worth,
             complete: known,
             open: (0, 0),
             open_at: None,
@@ -79,7 +87,7 @@ impl Verifier {
         }
         self.at = at;
         self.fault = BlockFault::Empty;
-        self.feed = Feed::new(survey, at, self.offset, self.place.index);
+        self.feed = Feed::new(survey, at, self.offset, self.place.index, self.worth);
     }
 
     /// The next sound block; `None` where the history ends or breaks.

@@ -2,6 +2,8 @@
 
 use super::*;
 use crate::format::ALIGNMENT;
+use crate::recover::survey::Survey;
+use crate::recover::verifier::Verifier;
 use ng_core::wal::{WalLane, WalSink};
 
 /// Enough for the thread that reads ahead, in epochs that don't fit in what is held in memory.
@@ -76,4 +78,56 @@ fn damage_deep_in_a_large_log_ends_it_at_the_epoch_before() {
     let RecoverError::Damaged { path, recovered_to, durable_to, .. } = &error else { panic!("{error}") };
     assert_eq!((path, *recovered_to, *durable_to), (&segment(5), written / 2, written));
     assert_eq!(read, written / 2, "whole epochs only");
+}
+
+/// All that a reading of a log finds: each block, and how it ends.
+fn found(disk: &SimStorage, worth: u64) -> (Vec<(usize, u64, u64, u32)>, String) {
+    let survey = Survey::of(Path::new(DIR), disk).unwrap();
+    let beginning = survey.chain.first().map(|link| link.beginning());
+    let mut verifier = Verifier::reading(&survey, 0, beginning, worth);
+    let mut blocks = Vec::new();
+    let broken = loop {
+        match verifier.step(&survey) {
+            Ok(Some(block)) => blocks.push((block.at, block.offset, block.first_lsn, block.crc)),
+            Ok(None) => break format!("{:?}", verifier.fault()),
+            Err(error) => break error.to_string(),
+        }
+    };
+    (blocks, format!("{broken}; {:?}", verifier.conclude(&survey)))
+}
+
+/// What is done to a log.
+type Harm<'a> = (&'a str, &'a dyn Fn(&SimStorage));
+
+#[test]
+fn a_thread_that_reads_ahead_finds_the_same_as_the_caller_in_sound_torn_and_damaged_logs() {
+    const LONG: usize = 64 << 10;
+    let whole = large().0.image();
+    let used = |bytes: &[u8]| bytes.iter().rposition(|byte| *byte != 0).unwrap();
+    let last = whole.iter().rfind(|(_, bytes)| bytes.iter().any(|byte| *byte != 0)).unwrap().0;
+    let harms: [Harm<'_>; 7] = [
+        ("sound", &|_| {}),
+        ("a torn tail", &|disk| disk.edit(last, |bytes| bytes.truncate(used(bytes) - 5_000))),
+        ("a zeroed tail", &|disk| {
+            disk.edit(last, |bytes| {
+                let from = used(bytes) - 20_000;
+                bytes[from..].fill(0);
+            });
+        }),
+        ("a flipped byte", &|disk| disk.edit(&segment(3), |bytes| bytes[3 << 20] ^= 1)),
+        ("a hole", &|disk| disk.edit(&segment(2), |bytes| bytes[1 << 20..2 << 20].fill(0))),
+        ("a cut segment", &|disk| disk.edit(&segment(4), |bytes| bytes.truncate((2 << 20) + 77))),
+        ("a block twice", &|disk| {
+            let block = ALIGNMENT..ALIGNMENT + LONG;
+            disk.edit(&segment(2), |bytes| bytes.copy_within(block, ALIGNMENT + 40 * LONG));
+        }),
+    ];
+    let mut ends = std::collections::BTreeSet::new();
+    for (name, harm) in harms {
+        let disk = SimStorage::of_image(whole.clone());
+        harm(&disk);
+        let (here, ahead) = (found(&disk, u64::MAX), found(&disk, 0));
+        assert!(here == ahead, "{name}: {} and {}", here.1, ahead.1);
+        assert!(ends.insert(here.1.clone()), "{name} is found to be something else: {}", here.1);
+    }
 }

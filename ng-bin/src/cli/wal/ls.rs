@@ -3,6 +3,7 @@
 use super::{Place, moment};
 use crate::cli::Failure;
 use crate::cli::output::{print, write_json};
+use ng_wal::checkpoint::Checkpoint;
 use ng_wal::recover::{SegmentInfo, SegmentState, checkpoints, list};
 use std::path::Path;
 
@@ -48,15 +49,32 @@ fn word(state: SegmentState) -> String {
     }
 }
 
-/// A checkpoint among the lines.
+/// A checkpoint among the lines, and at the beginning of a dump.
 #[derive(Debug, serde::Serialize)]
-struct Covered {
+pub(super) struct Covered {
+    /// It covers all records below this number.
     checkpoint: u64,
     file: String,
     bytes: u64,
     records: u64,
     durable_lsn: u64,
     begun_unix_ns: u64,
+    /// Whether its header and its end can be read.
+    complete: bool,
+}
+
+impl From<&Checkpoint> for Covered {
+    fn from(one: &Checkpoint) -> Self {
+        Self {
+            checkpoint: one.lsn,
+            file: one.path.display().to_string(),
+            bytes: one.bytes,
+            records: one.records,
+            durable_lsn: one.durable_lsn,
+            begun_unix_ns: one.created_unix_ns,
+            complete: one.complete,
+        }
+    }
 }
 
 #[derive(Debug, serde::Serialize)]
@@ -71,16 +89,7 @@ pub(super) fn run(place: &Place) -> Result<u8, Failure> {
     let infos = list(&place.dir).map_err(|error| Failure::io(&error))?;
     if place.json {
         let segments = infos.iter().map(|info| Entry::Segment(Line::from(info)));
-        let covered = covered.iter().map(|one| {
-            Entry::Checkpoint(Covered {
-                checkpoint: one.lsn,
-                file: one.path.display().to_string(),
-                bytes: one.bytes,
-                records: one.records,
-                durable_lsn: one.durable_lsn,
-                begun_unix_ns: one.created_unix_ns,
-            })
-        });
+        let covered = covered.iter().map(|one| Entry::Checkpoint(Covered::from(one)));
         let lines: Vec<Entry> = segments.chain(covered).collect();
         write_json(&lines, Path::new("-"))?;
         return Ok(0);
@@ -97,8 +106,11 @@ pub(super) fn run(place: &Place) -> Result<u8, Failure> {
             }
         }
         for one in &covered {
-            write!(out, "{:>10}  {:<14}  {:>11}  ", "checkpoint", "below record", one.bytes)?;
-            writeln!(out, "{:>12}  {}", one.lsn, moment::show(one.created_unix_ns))?;
+            let state = if one.complete { "below record" } else { "damaged" };
+            write!(out, "{:>10}  {state:<14}  {:>11}  ", "checkpoint", one.bytes)?;
+            let begun =
+                if one.created_unix_ns == 0 { "-".to_owned() } else { moment::show(one.created_unix_ns) };
+            writeln!(out, "{:>12}  {begun}", one.lsn)?;
         }
         Ok(())
     })?;

@@ -31,6 +31,8 @@ impl Wanted {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Look {
     pub(super) json: bool,
+    /// The records are of the checkpoint below this number, and have numbers of their own.
+    pub(super) checkpoint: Option<u64>,
 }
 
 impl Look {
@@ -64,7 +66,22 @@ impl Look {
     }
 
     fn record(self, out: &mut dyn Write, block: &Block<'_>, record: &Record<'_>) -> io::Result<()> {
-        if self.json { json(out, block, record) } else { words(out, block, record) }
+        if !self.json {
+            return words(out, block, record);
+        }
+        match self.checkpoint {
+            None => write!(
+                out,
+                "{{\"lsn\":{},\"kind\":{},\"epoch\":{},\"segment\":{},\"offset\":{}",
+                record.lsn, record.kind.0, block.epoch, block.segment, block.offset,
+            ),
+            Some(below) => write!(
+                out,
+                "{{\"checkpoint\":{below},\"record\":{},\"kind\":{},\"offset\":{}",
+                record.lsn, record.kind.0, block.offset,
+            ),
+        }?;
+        json(out, block, record)
     }
 }
 
@@ -87,15 +104,11 @@ fn meaning(record: &Record<'_>) -> Option<String> {
     }
 }
 
+/// The members that all records have, and the end of the object.
 fn json(out: &mut dyn Write, block: &Block<'_>, record: &Record<'_>) -> io::Result<()> {
     write!(
         out,
-        "{{\"lsn\":{},\"kind\":{},\"epoch\":{},\"segment\":{},\"offset\":{},\"sealed_unix_ns\":{},\"bytes\":{},\"payload\":\"",
-        record.lsn,
-        record.kind.0,
-        block.epoch,
-        block.segment,
-        block.offset,
+        ",\"sealed_unix_ns\":{},\"bytes\":{},\"payload\":\"",
         block.sealed_unix_ns,
         record.payload.len(),
     )?;

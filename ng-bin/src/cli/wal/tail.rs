@@ -44,7 +44,7 @@ pub(super) fn run(args: &Args) -> Result<u8, Failure> {
     }
     let from = last.report().next_lsn.saturating_sub(args.records);
     let mut reader = Reader::open_at(&args.dir, from).map_err(failed)?;
-    let look = Look { json: args.json };
+    let look = Look { json: args.json, checkpoint: None };
     let wanted = Wanted { from, ..Wanted::ALL };
     let mut fault: Option<RecoverError> = None;
     print(|out| {
