@@ -25,6 +25,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for threads in [1, 2] {
         report("operation", &recorder, rounds, threads, OPERATIONS, operation);
     }
+    for threads in [1, 2] {
+        in_other_work(&recorder, rounds, threads);
+    }
     let sampled = |lane: &mut RecorderLane, n| {
         lane.record(Event { tier: Tier::Sampled, ..Event::operation(EventKind::OPERATION, n, n) });
     };
@@ -70,7 +73,64 @@ fn report(
             .collect();
         makers.into_iter().filter_map(|maker| maker.join().ok()).flatten().collect()
     });
+    print(name, threads, &mut taken);
+}
+
+fn print(name: &str, threads: usize, taken: &mut [f64]) {
     taken.sort_by(f64::total_cmp);
     let at = |share: usize| taken.get(taken.len() * share / 4).copied().unwrap_or(f64::NAN);
     println!("{name:<24} {threads} threads  median {:6.2} ns  quartiles {:6.2} {:6.2}", at(2), at(1), at(3));
+}
+
+/// What an event adds to an operation that keeps the processor's units busy, as an engine's does: a
+/// loop of nothing but events waits for one event's number before it has the next one's, and hides
+/// behind that whatever else they cost.
+fn in_other_work(recorder: &Recorder, rounds: usize, threads: usize) {
+    let gate = Barrier::new(threads);
+    let mut added: Vec<f64> = std::thread::scope(|scope| {
+        let gate = &gate;
+        let makers: Vec<_> = (0..threads)
+            .map(|_| {
+                scope.spawn(move || {
+                    let mut lane = recorder.open_lane("in other work");
+                    let mut token = [0; 8];
+                    let mut round = || {
+                        gate.wait();
+                        let with = time(&mut token, |n| {
+                            lane.record(Event::operation(EventKind::TOKENS_CREATED, black_box(n), n));
+                        });
+                        gate.wait();
+                        with - time(&mut token, |n| {
+                            black_box(n);
+                        })
+                    };
+                    round();
+                    (0..rounds).map(|_| round()).collect::<Vec<_>>()
+                })
+            })
+            .collect();
+        makers.into_iter().filter_map(|maker| maker.join().ok()).flatten().collect()
+    });
+    print("operation, in other work", threads, &mut added);
+}
+
+/// Nanoseconds of an operation of eight independent chains, some 25 ns, with `more` after it.
+#[inline(always)]
+fn time(token: &mut [u64; 8], mut more: impl FnMut(u64)) -> f64 {
+    const TIMES: u64 = OPERATIONS / 10;
+    let began = Instant::now();
+    for n in 0..TIMES {
+        for (k, word) in token.iter_mut().enumerate() {
+            let mut x = n.wrapping_add(k as u64);
+            for _ in 0..4 {
+                x = x.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+                x ^= x.rotate_left(23);
+                x = x.wrapping_add(n).rotate_left(11) ^ k as u64;
+            }
+            *word = x;
+        }
+        black_box(&mut *token);
+        more(n);
+    }
+    began.elapsed().as_secs_f64() * 1e9 / TIMES as f64
 }

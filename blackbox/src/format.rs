@@ -46,7 +46,7 @@ pub(crate) const RARE_WORDS: usize = 32;
 /// Bytes of a note that are kept.
 pub(crate) const NOTE_BYTES: usize = 200;
 /// Records of a block, by tier.
-pub(crate) const BLOCK: [u64; 3] = [32, 1, 1];
+pub(crate) const BLOCK: [usize; 3] = [32, 1, 1];
 
 /// The live page, in words.
 pub(crate) mod live {

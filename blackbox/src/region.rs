@@ -4,9 +4,9 @@
 //! or shrinks a file that is mapped.
 
 #[cfg(not(loom))]
-pub(crate) use mapped::{Mapping, Region};
+pub(crate) use mapped::{Mapping, Region, Window};
 #[cfg(loom)]
-pub(crate) use modelled::Region;
+pub(crate) use modelled::{Region, Window};
 
 #[cfg(not(loom))]
 mod mapped {
@@ -120,10 +120,81 @@ mod mapped {
         }
     }
 
+    /// `N` neighbouring slots of `WORDS` words within a region, found again without a look at its
+    /// bounds, and moved from time to time.
+    #[derive(Debug)]
+    pub(crate) struct Window<const WORDS: usize, const N: usize> {
+        region: Region,
+        at: NonNull<[[AtomicU64; WORDS]; N]>,
+    }
+
+    // SAFETY: it gives out shared references to atomics only, and keeps its mapping alive.
+    unsafe impl<const WORDS: usize, const N: usize> Send for Window<WORDS, N> {}
+    // SAFETY: as above.
+    unsafe impl<const WORDS: usize, const N: usize> Sync for Window<WORDS, N> {}
+
+    impl<const WORDS: usize, const N: usize> Window<WORDS, N> {
+        /// The first window of `region`.
+        ///
+        /// # Panics
+        /// If it is smaller than a window.
+        pub(crate) fn new(region: Region) -> Self {
+            assert!(region.words >= WORDS * N, "a region holds a window at least");
+            Self { at: region.start.cast(), region }
+        }
+
+        /// All of the region.
+        pub(crate) fn region(&self) -> &Region {
+            &self.region
+        }
+
+        /// Moves to the window of this number, counted round and round.
+        pub(crate) fn turn(&mut self, number: u64) {
+            let windows = self.region.words / (WORDS * N);
+            #[expect(clippy::cast_possible_truncation, reason = "below a number of windows")]
+            let index = (number % windows as u64) as usize;
+            // SAFETY: of the region's whole windows, which is at least one, this is the one at
+            // `index`, so that it lies within the region.
+            self.at = unsafe { self.region.start.add(index * WORDS * N) }.cast();
+        }
+    }
+
+    impl<const WORDS: usize, const N: usize> Deref for Window<WORDS, N> {
+        type Target = [[AtomicU64; WORDS]; N];
+
+        #[inline(always)]
+        fn deref(&self) -> &Self::Target {
+            // SAFETY: `new` and `turn` keep it within the region, whose own promises hold for it.
+            unsafe { self.at.as_ref() }
+        }
+    }
+
     #[cfg(test)]
     mod tests {
         use super::*;
         use crate::sync::Ordering;
+
+        #[test]
+        fn a_window_goes_round_its_region_and_stays_within() {
+            let mapping = Arc::new(Mapping::create(&tempfile::tempfile().unwrap(), 4096).unwrap());
+            // Three windows of four words, and two words that make none.
+            let region = Region::new(&mapping, 8, 14);
+            let mut window = Window::<2, 2>::new(region.clone());
+            for number in 0..7 {
+                window.turn(number);
+                window[1][1].store(number, Ordering::Relaxed);
+                let at = number as usize % 3 * 4 + 3;
+                assert_eq!(region[at].load(Ordering::Relaxed), number);
+            }
+            assert!(region[12..].iter().all(|word| word.load(Ordering::Relaxed) == 0));
+        }
+
+        #[test]
+        #[should_panic(expected = "holds a window")]
+        fn a_region_smaller_than_a_window_is_refused() {
+            let mapping = Arc::new(Mapping::create(&tempfile::tempfile().unwrap(), 4096).unwrap());
+            Window::<4, 2>::new(Region::new(&mapping, 0, 7));
+        }
 
         #[test]
         fn what_is_stored_is_in_the_file_and_outlives_its_parts() {
@@ -174,6 +245,35 @@ mod modelled {
 
         fn deref(&self) -> &[AtomicU64] {
             &self.0
+        }
+    }
+
+    #[derive(Debug)]
+    pub(crate) struct Window<const WORDS: usize, const N: usize> {
+        region: Region,
+        at: usize,
+    }
+
+    impl<const WORDS: usize, const N: usize> Window<WORDS, N> {
+        pub(crate) fn new(region: Region) -> Self {
+            Self { region, at: 0 }
+        }
+
+        pub(crate) fn region(&self) -> &Region {
+            &self.region
+        }
+
+        pub(crate) fn turn(&mut self, number: u64) {
+            self.at = number as usize % (self.region.len() / (WORDS * N));
+        }
+    }
+
+    impl<const WORDS: usize, const N: usize> Deref for Window<WORDS, N> {
+        type Target = [[AtomicU64; WORDS]; N];
+
+        fn deref(&self) -> &Self::Target {
+            let slots = self.region.as_chunks::<WORDS>().0;
+            slots.as_chunks::<N>().0.get(self.at).expect("turned within the region")
         }
     }
 }

@@ -10,7 +10,7 @@
 #[cfg(not(loom))]
 use crate::format::live;
 use crate::format::{ANCHOR_WORDS, NOTE_BYTES, RARE_WORDS, SLOT_WORDS};
-use crate::region::Region;
+use crate::region::{Region, Window};
 #[cfg(not(loom))]
 use crate::sync::AtomicU64;
 use crate::sync::{Ordering, fence};
@@ -33,8 +33,13 @@ pub(crate) struct TierWords {
 
 /// What all tiers of a ring share: numbers, blocks, anchors.
 #[derive(Debug)]
-struct Writer<const BLOCK: u64> {
-    words: TierWords,
+struct Writer<const WORDS: usize, const BLOCK: usize> {
+    head: Region,
+    anchors: Region,
+    #[cfg_attr(loom, allow(dead_code, reason = "a model has no clock"))]
+    pairs: Region,
+    /// The slots of the block that `next` is in.
+    block: Window<WORDS, BLOCK>,
     next: u64,
     #[cfg_attr(loom, allow(dead_code, reason = "a model has no clock"))]
     last_pair: u64,
@@ -42,21 +47,26 @@ struct Writer<const BLOCK: u64> {
     pairs_written: usize,
 }
 
-impl<const BLOCK: u64> Writer<BLOCK> {
+impl<const WORDS: usize, const BLOCK: usize> Writer<WORDS, BLOCK> {
     fn new(words: TierWords) -> Self {
-        Self { words, next: 0, last_pair: ticks::now(), pairs_written: 0 }
+        let TierWords { head, anchors, slots, pairs } = words;
+        let block = Window::new(slots);
+        Self { head, anchors, pairs, block, next: 0, last_pair: ticks::now(), pairs_written: 0 }
     }
 
     #[inline(never)]
     fn begin_block(&mut self) {
         let now = ticks::now();
-        let anchors = self.words.anchors.as_chunks::<ANCHOR_WORDS>().0;
-        let index = (self.next / BLOCK) as usize & anchors.len().wrapping_sub(1);
+        let anchors = self.anchors.as_chunks::<ANCHOR_WORDS>().0;
+        let number = self.next / BLOCK as u64;
+        self.block.turn(number);
+        #[expect(clippy::cast_possible_truncation, reason = "masked by the number of anchors")]
+        let index = number as usize & anchors.len().wrapping_sub(1);
         if let Some([when, number]) = anchors.get(index) {
             when.store(now.to_le(), Ordering::Relaxed);
             number.store(seal::words(self.next, [now]).to_le(), Ordering::Relaxed);
         }
-        if let Some(head) = self.words.head.first() {
+        if let Some(head) = self.head.first() {
             head.store(self.next.to_le(), Ordering::Release);
         }
         fence(Ordering::Release);
@@ -69,7 +79,7 @@ impl<const BLOCK: u64> Writer<BLOCK> {
     #[cfg(not(loom))]
     #[cold]
     fn refresh_pair(&mut self, now: u64) {
-        let pairs = self.words.pairs.as_chunks::<{ live::PAIR_WORDS }>().0;
+        let pairs = self.pairs.as_chunks::<{ live::PAIR_WORDS }>().0;
         if let Some(pair) = pairs.get(self.pairs_written % pairs.len().max(1)) {
             write_pair(pair);
         }
@@ -90,9 +100,9 @@ pub(crate) fn write_pair([when, unix, sealed, _spare]: &[AtomicU64; live::PAIR_W
 
 /// The only writer of a tier of 32-byte slots; `BLOCK` records share one reading of the clock.
 #[derive(Debug)]
-pub(crate) struct SlotWriter<const BLOCK: u64>(Writer<BLOCK>);
+pub(crate) struct SlotWriter<const BLOCK: usize>(Writer<SLOT_WORDS, BLOCK>);
 
-impl<const BLOCK: u64> SlotWriter<BLOCK> {
+impl<const BLOCK: usize> SlotWriter<BLOCK> {
     pub(crate) fn new(words: TierWords) -> Self {
         Self(Writer::new(words))
     }
@@ -100,18 +110,16 @@ impl<const BLOCK: u64> SlotWriter<BLOCK> {
     #[inline(always)]
     pub(crate) fn push(&mut self, meta: u64, a: u64, b: u64) {
         let sequence = self.0.next;
-        if sequence.is_multiple_of(BLOCK) {
+        #[expect(clippy::cast_possible_truncation, reason = "below the size of a block")]
+        let at = (sequence % BLOCK as u64) as usize;
+        if at == 0 {
             self.0.begin_block();
         }
-        let slots = self.0.words.slots.as_chunks::<SLOT_WORDS>().0;
-        #[expect(clippy::cast_possible_truncation, reason = "masked by the number of slots")]
-        let index = sequence as usize & slots.len().wrapping_sub(1);
-        if let Some([first, second, third, sealed]) = slots.get(index) {
-            first.store(a.to_le(), Ordering::Relaxed);
-            second.store(b.to_le(), Ordering::Relaxed);
-            third.store(meta.to_le(), Ordering::Relaxed);
-            sealed.store(seal::record(sequence, a, b, meta).to_le(), Ordering::Release);
-        }
+        let [first, second, third, sealed] = &self.0.block[at];
+        first.store(a.to_le(), Ordering::Relaxed);
+        second.store(b.to_le(), Ordering::Relaxed);
+        third.store(meta.to_le(), Ordering::Relaxed);
+        sealed.store(seal::record(sequence, a, b, meta).to_le(), Ordering::Release);
         self.0.next = sequence + 1;
     }
 }
@@ -127,23 +135,23 @@ pub(crate) struct Own {
 }
 
 #[cfg(not(loom))]
-impl<const BLOCK: u64> SlotWriter<BLOCK> {
+impl<const BLOCK: usize> SlotWriter<BLOCK> {
     /// The last `most` records that are still there, the latest first. Nobody writes meanwhile: the
     /// writer is borrowed.
     pub(crate) fn recent(&self, most: usize) -> impl Iterator<Item = Own> {
-        let Writer { words, next, .. } = &self.0;
-        let slots = words.slots.as_chunks::<SLOT_WORDS>().0;
-        let anchors = words.anchors.as_chunks::<ANCHOR_WORDS>().0;
+        let Writer { anchors, block, next, .. } = &self.0;
+        let slots = block.region().as_chunks::<SLOT_WORDS>().0;
+        let anchors = anchors.as_chunks::<ANCHOR_WORDS>().0;
         let word = |word: &AtomicU64| u64::from_le(word.load(Ordering::Relaxed));
         #[expect(clippy::cast_possible_truncation, reason = "taken modulo a length")]
         let anchor =
             move |block: u64| anchors.get(block as usize % anchors.len()).map(|[when, _]| word(when));
         let least = next.saturating_sub(most.min(slots.len()) as u64);
         (least..*next).rev().filter_map(move |sequence| {
-            let block = sequence / BLOCK;
+            let block = sequence / BLOCK as u64;
             #[expect(clippy::cast_possible_truncation, reason = "taken modulo a length")]
             let [a, b, meta, _] = slots.get(sequence as usize % slots.len())?;
-            let after = if (block + 1) * BLOCK < *next { anchor(block + 1) } else { None };
+            let after = if (block + 1) * (BLOCK as u64) < *next { anchor(block + 1) } else { None };
             Some(Own { a: word(a), b: word(b), meta: word(meta), ticks: (anchor(block)?, after) })
         })
     }
@@ -151,7 +159,7 @@ impl<const BLOCK: u64> SlotWriter<BLOCK> {
 
 /// The only writer of a tier of 256-byte slots with notes.
 #[derive(Debug)]
-pub(crate) struct RareWriter(Writer<1>);
+pub(crate) struct RareWriter(Writer<RARE_WORDS, 1>);
 
 impl RareWriter {
     pub(crate) fn new(words: TierWords) -> Self {
@@ -164,19 +172,15 @@ impl RareWriter {
         let meta = meta | (note.len() as u64) << 32;
         let sequence = self.0.next;
         self.0.begin_block();
-        let slots = self.0.words.slots.as_chunks::<RARE_WORDS>().0;
-        #[expect(clippy::cast_possible_truncation, reason = "masked by the number of slots")]
-        let index = sequence as usize & slots.len().wrapping_sub(1);
-        if let Some([content @ .., sealed]) = slots.get(index) {
-            let sealed_as = seal::words(
-                sequence,
-                [a, b, meta].into_iter().chain(note_words(note)).zip(content).map(|(word, slot)| {
-                    slot.store(word.to_le(), Ordering::Relaxed);
-                    word
-                }),
-            );
-            sealed.store(sealed_as.to_le(), Ordering::Release);
-        }
+        let [[content @ .., sealed]] = &*self.0.block;
+        let sealed_as = seal::words(
+            sequence,
+            [a, b, meta].into_iter().chain(note_words(note)).zip(content).map(|(word, slot)| {
+                slot.store(word.to_le(), Ordering::Relaxed);
+                word
+            }),
+        );
+        sealed.store(sealed_as.to_le(), Ordering::Release);
         self.0.next = sequence + 1;
     }
 }
@@ -193,7 +197,7 @@ pub(crate) fn note_words(note: &[u8]) -> impl Iterator<Item = u64> {
 impl TierWords {
     /// How many records of the operation or sampled tier were written: exact when the writer
     /// rests, at most a block behind while it writes, never less than at an earlier call.
-    pub(crate) fn recorded_slots<const BLOCK: u64>(&self) -> u64 {
+    pub(crate) fn recorded_slots<const BLOCK: usize>(&self) -> u64 {
         let slots = self.slots.as_chunks::<SLOT_WORDS>().0;
         self.recorded::<BLOCK>(|sequence| {
             #[expect(clippy::cast_possible_truncation, reason = "masked by the number of slots")]
@@ -221,11 +225,11 @@ impl TierWords {
         })
     }
 
-    fn recorded<const BLOCK: u64>(&self, holds: impl Fn(u64) -> bool) -> u64 {
+    fn recorded<const BLOCK: usize>(&self, holds: impl Fn(u64) -> bool) -> u64 {
         let Some(head) = self.head.first() else { return 0 };
         let load = || u64::from_le(head.load(Ordering::Acquire));
         let begun = load();
-        let written = (begun..begun + BLOCK).take_while(|&sequence| holds(sequence)).count() as u64;
+        let written = (begun..begun + BLOCK as u64).take_while(|&sequence| holds(sequence)).count() as u64;
         fence(Ordering::Acquire);
         let still = load();
         // If the head moved, slots of its old block may belong to another lap by now; but then all

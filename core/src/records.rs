@@ -53,10 +53,14 @@ pub struct BadRecord {
     pub generation: u32,
 }
 
+/// The size of a [`TOKEN_AGAIN`] payload.
+pub const AGAIN_BYTES: usize = TOKEN_BYTES + 4;
+
 /// The payload of [`TOKEN_AGAIN`].
 #[must_use]
-pub fn encode_again(token: &Token, generation: u32) -> [u8; TOKEN_BYTES + 4] {
-    let mut payload = [0; TOKEN_BYTES + 4];
+#[inline(always)]
+pub fn encode_again(token: &Token, generation: u32) -> [u8; AGAIN_BYTES] {
+    let mut payload = [0; AGAIN_BYTES];
     payload[..TOKEN_BYTES].copy_from_slice(token.as_bytes());
     payload[TOKEN_BYTES..].copy_from_slice(&generation.to_le_bytes());
     payload

@@ -98,6 +98,8 @@ impl Guardian {
     /// they are more than a limit allows: nothing is admitted there then until use has sunk.
     pub fn adopt(&self, domain: u8, n: u64) {
         self.shared.pool_of(domain).lease("recovery").adopt(n);
+        // No request passed the marks, so nobody else tells.
+        self.shared.wake();
     }
 
     /// The quota on tokens as a pool, to make pools within it. Its limit is for

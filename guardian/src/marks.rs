@@ -147,6 +147,12 @@ impl Marks {
         self.cleanup = Cleanup::Armed;
     }
 
+    /// Whether a look may show something though no lane reached the [alarm](Self::alarm): that use has
+    /// sunk, so that a mark is armed again, or that a pause is over.
+    pub(crate) fn may_change(&self) -> bool {
+        !self.soft_armed || !matches!(self.cleanup, Cleanup::Armed)
+    }
+
     /// The level at which to look again, if it comes before the next regular look.
     pub(crate) fn alarm(&self, limit: u64) -> Option<u64> {
         let soft = self.soft_armed.then(|| above(self.at.soft, limit));
@@ -219,7 +225,9 @@ mod tests {
     fn the_alarm_is_the_lowest_mark_that_is_armed() {
         let (mut marks, now) = (marks(), Instant::now());
         assert_eq!(marks.alarm(100), Some(81));
+        assert!(!marks.may_change(), "lanes tell of all that may come");
         marks.observe(85, 100, now);
+        assert!(marks.may_change(), "none tells that use has sunk");
         assert_eq!(marks.alarm(100), Some(96));
         marks.observe(96, 100, now);
         marks.cleaned(0, 96, 100, now);

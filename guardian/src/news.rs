@@ -32,6 +32,11 @@ impl News {
         waiting.requests == 1
     }
 
+    /// Whether something is not yet told.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).requests > 0
+    }
+
     /// Takes what is not yet told.
     pub(crate) fn take(&self) -> Option<Refused> {
         let waiting = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));

@@ -83,11 +83,23 @@ impl Watcher {
             if now >= self.next_news {
                 self.tell_refusals(now);
             }
-            // The memory may be read less often than the marks are looked at.
-            let pause = self.next_read.saturating_duration_since(Instant::now()).min(self.interval);
-            std::thread::park_timeout(pause);
+            std::thread::park_timeout(self.pause(Instant::now()));
         }
         self.tell_refusals(Instant::now());
+    }
+
+    /// Until the next reading; shorter where something else may have changed by then of which no lane
+    /// tells. A mark that is armed is no such thing: the lane that reaches it wakes this thread.
+    fn pause(&self, now: Instant) -> Duration {
+        let until = |then: Instant| then.saturating_duration_since(now);
+        let mut pause = until(self.next_read);
+        if self.marks.may_change() || !self.pools.is_empty() || self.court.is_some() {
+            pause = pause.min(self.interval);
+        }
+        if self.shared.news.is_waiting() {
+            pause = pause.min(until(self.next_news));
+        }
+        pause
     }
 
     fn stopped(&self) -> bool {
@@ -97,7 +109,7 @@ impl Watcher {
     fn read_memory(&mut self, now: Instant) {
         let Self { shared, probe, .. } = self;
         // The allocator's figures are others' code.
-        let read = catch_unwind(AssertUnwindSafe(|| probe.as_mut().and_then(Probe::read)));
+        let read = catch_unwind(AssertUnwindSafe(|| probe.as_mut().and_then(|probe| probe.read(now))));
         if read.is_err() {
             lock(&shared.report).panics += 1;
         }
@@ -107,7 +119,7 @@ impl Watcher {
         };
         shared.readings.note(reading);
         let pressed = reading.pressure.is_some_and(|percent| percent > 0.0);
-        self.next_read = now + self.pace.next(reading.resident, reading.cgroup_limit, pressed);
+        self.next_read = now + self.pace.next(reading.resident, reading.cgroup_limit, pressed, now.elapsed());
         self.judge(&reading);
         let drift_bytes = drift(reading.resident, bytes_of(self.shared.pool.level().used));
         if self.drift.passes(drift_bytes) {

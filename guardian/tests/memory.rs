@@ -163,7 +163,7 @@ fn short_memory_that_lasts_does_not_spin() {
     assert!(millis.is_some_and(|millis| millis < 100), "{text}");
 }
 
-/// Not a test of its own: the process that [`the_watcher_takes_next_to_nothing_of_a_core`] starts.
+/// Not a test of its own: the process that [`the_watcher_takes_no_more_than_a_thousandth_of_a_core`] starts.
 #[test]
 fn child_that_is_watched() {
     if std::env::var(CHILD).as_deref() != Ok("watched") {
@@ -174,7 +174,7 @@ fn child_that_is_watched() {
     // What starts up is no part of it.
     std::thread::sleep(Duration::from_millis(200));
     let (before, begun) = (processor_time_of("ng-guardian").unwrap(), std::time::Instant::now());
-    while begun.elapsed() < Duration::from_secs(2) {
+    while begun.elapsed() < Duration::from_millis(1_500) {
         lane.admit(64).unwrap();
         lane.release(64);
         std::thread::sleep(Duration::from_millis(1));
@@ -183,14 +183,20 @@ fn child_that_is_watched() {
     println!("share {}", u128::from(took) * 1_000_000 / begun.elapsed().as_nanos());
 }
 
-/// The budget is 0.1 % of a core, 1,000 millionths. What is asserted here leaves room for a machine that
-/// does much else; the figure is printed.
+/// The budget is 0.1 % of a core. Half of it is usual; a machine that takes the processor away from a
+/// running thread counts that as the thread's time, so that one of three looks must keep to it.
 #[test]
-fn the_watcher_takes_next_to_nothing_of_a_core() {
+fn the_watcher_takes_no_more_than_a_thousandth_of_a_core() {
     if std::fs::read("/proc/self/schedstat").is_err() {
         println!("skipped: the kernel counts no time for each thread");
         return;
     }
+    let shares: Vec<_> = (0..3).map(|_| share_of_a_watched_child()).collect();
+    println!("the watcher took {shares:?} millionths of a core");
+    assert!(shares.iter().any(|share| *share <= 1_000), "{shares:?}");
+}
+
+fn share_of_a_watched_child() -> u64 {
     let output = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "child_that_is_watched", "--nocapture"])
         .env(CHILD, "watched")
@@ -198,9 +204,7 @@ fn the_watcher_takes_next_to_nothing_of_a_core() {
         .unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
-    let share = text.lines().find_map(|line| line.split_once("share ")?.1.trim().parse::<u64>().ok());
-    println!("the watcher took {share:?} millionths of a core");
-    assert!(share.is_some_and(|share| share < 50_000), "{text}");
+    text.lines().find_map(|line| line.split_once("share ")?.1.trim().parse().ok()).expect("a share")
 }
 
 /// A group of our own below the root of the hierarchy; removed when dropped.

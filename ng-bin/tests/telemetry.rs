@@ -206,3 +206,48 @@ fn the_programs_own_spans_are_sampled_and_exported_with_their_parents() {
     // Ten batches, of which the first is the probe that tells roots from children.
     assert_eq!((named("ingest.batch").len(), named("ingest.make").len()), (9, 9), "{spans:?}");
 }
+
+#[test]
+fn the_stack_tells_of_itself_by_metrics() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = StackConfig::default();
+    config.wal.dir = dir.path().join("log");
+    config.wal.segment_mib = 4;
+    config.tracing.output = Some(dir.path().join("spans.jsonl"));
+    config.blackbox.dir = dir.path().join("rings");
+    let stack = Stack::builder().config(config).build().unwrap();
+    let mut lane = stack.lane("maker").unwrap();
+    lane.create(&TokenSpec::new()).unwrap();
+    stack.wal().flush(Duration::from_secs(20)).unwrap();
+    for series in [
+        // The log: lag, stalls, drops, how full its segment is.
+        "neurograph_wal_durable_lag_seconds",
+        "neurograph_wal_stalls_total",
+        "neurograph_wal_stalled_seconds_total",
+        "neurograph_wal_dropped_total",
+        "neurograph_wal_segment_fill_ratio",
+        // Sampling: rate, decisions by reason, promotions; the exporter's queue and drops.
+        "neurograph_sampling_rate",
+        "neurograph_sampling_operations_total",
+        "neurograph_sampled_total{reason=\"rate\"}",
+        "neurograph_sampled_total{reason=\"forced\"}",
+        "neurograph_promoted_total{reason=\"error\"}",
+        "neurograph_spans_waiting",
+        "neurograph_spans_dropped_total",
+        // Quotas: use, refusals, cleanups.
+        "neurograph_quota_used_tokens",
+        "neurograph_quota_refused_total",
+        "neurograph_cleanups_total",
+        // The flight recorder's rings: how much they hold, and how much was overwritten.
+        "neurograph_blackbox_rings",
+        "neurograph_blackbox_overwritten_total{tier=\"operation\"}",
+    ] {
+        assert!(shown(&stack, series).is_some(), "there is no {series}");
+    }
+    // A header and a block of 4 KiB in 4 MiB.
+    let fill: f64 = shown(&stack, "neurograph_wal_segment_fill_ratio").unwrap().parse().unwrap();
+    assert!((0.001..0.1).contains(&fill), "{fill}");
+    assert_eq!(shown(&stack, "neurograph_sampling_operations_total").as_deref(), Some("1"));
+    drop(lane);
+    stack.shutdown(Duration::from_secs(20)).unwrap();
+}

@@ -25,6 +25,18 @@ impl OwnedCell {
         self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(n), Ordering::Release);
     }
 
+    /// Reads, on the owner's thread.
+    #[inline(always)]
+    pub(crate) fn own(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Sets it to what is not less. Only the owner may call it.
+    #[inline(always)]
+    pub(crate) fn set(&self, n: u64) {
+        self.0.store(n, Ordering::Release);
+    }
+
     /// Reads, on any thread. Later reads never see less.
     #[inline]
     pub(crate) fn get(&self) -> u64 {

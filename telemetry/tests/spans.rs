@@ -29,18 +29,32 @@ fn quiet(exporter: impl Exporter + 'static) -> SpanOptions {
 
 /// An exporter that stands still until it is let go.
 #[derive(Clone, Default)]
-struct Stuck(Arc<(Mutex<bool>, Condvar)>);
+struct Stuck(Arc<(Mutex<Stand>, Condvar)>);
+
+#[derive(Default)]
+struct Stand {
+    called: bool,
+    free: bool,
+}
 
 impl Stuck {
     fn let_go(&self) {
-        *self.0.0.lock().unwrap() = true;
+        self.0.0.lock().unwrap().free = true;
         self.0.1.notify_all();
+    }
+
+    /// Waits until it stands still.
+    fn wait(&self) {
+        drop(self.0.1.wait_while(self.0.0.lock().unwrap(), |stand| !stand.called).unwrap());
     }
 }
 
 impl Exporter for Stuck {
     fn export(&mut self, _spans: &[SpanRecord]) -> Result<(), ExportError> {
-        drop(self.0.1.wait_while(self.0.0.lock().unwrap(), |free| !*free).unwrap());
+        let mut stand = self.0.0.lock().unwrap();
+        stand.called = true;
+        self.0.1.notify_all();
+        drop(self.0.1.wait_while(stand, |stand| !stand.free).unwrap());
         Ok(())
     }
 }
@@ -202,6 +216,7 @@ fn a_stuck_exporter_never_stops_a_lane_and_what_does_not_fit_is_counted() {
     let mut lane = writer.open_lane();
     lane.finish(&sample_span("stuck")).unwrap();
     assert!(!writer.flush(Duration::from_millis(50)), "a flush gives up in time");
+    stuck.wait();
     let kept = 1 + (0..999).filter(|_| lane.finish(&sample_span("stuck")).is_some()).count() as u64;
     assert!((10..40).contains(&kept), "{kept}: what the ring holds, and what the exporter has");
     assert_eq!(writer.stats(), SpanStats { recorded: 1_000, exported: 0, dropped: 1_000 - kept });

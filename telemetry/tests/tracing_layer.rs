@@ -9,10 +9,10 @@ use std::{
     pin::Pin,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::{Context, Poll, Waker},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use ng_core::{
@@ -513,22 +513,26 @@ fn other_layers_of_the_subscriber_go_on_and_see_what_is_sampled() {
 }
 
 #[test]
-fn a_rate_that_changes_reaches_a_busy_thread_within_a_second() {
+fn a_rate_that_changes_is_followed_by_a_busy_thread_from_its_next_operation_on() {
     let rig = rig(0.0);
-    let began = Instant::now();
-    let dispatch = rig.dispatch.clone();
-    let kept = rig.kept.clone();
+    let (made, changed) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+    let (telling, told, dispatch) = (Arc::clone(&made), Arc::clone(&changed), rig.dispatch.clone());
     let busy = std::thread::spawn(move || {
+        let is_sampled = || !info_span!("root").is_none();
         dispatcher::with_default(&dispatch, || {
-            while kept.spans().is_empty() && began.elapsed() < PATIENCE {
-                (0..100).for_each(|_| info_span!("root").in_scope(|| ()));
+            assert!(is_sampled(), "the first one is a probe");
+            while !told.load(Ordering::Acquire) {
+                is_sampled();
+                telling.fetch_add(1, Ordering::Relaxed);
             }
-        });
+            (0..1_000).filter(|_| is_sampled()).count()
+        })
     });
-    std::thread::sleep(Duration::from_millis(100));
-    assert!(rig.sampler.set_rate(0.5));
-    let changed = Instant::now();
-    busy.join().unwrap();
-    assert!(changed.elapsed() < Duration::from_secs(5), "{:?}", changed.elapsed());
-    assert!(!rig.spans().is_empty());
+    // It is at work, with a countdown that does not end.
+    while made.load(Ordering::Relaxed) < 1_000 {
+        std::thread::yield_now();
+    }
+    assert!(rig.sampler.set_rate(1.0));
+    changed.store(true, Ordering::Release);
+    assert_eq!(busy.join().unwrap(), 1_000);
 }

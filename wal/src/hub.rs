@@ -106,6 +106,8 @@ pub(crate) struct Counters {
     pub(crate) blocks: AtomicU64,
     pub(crate) syncs: AtomicU64,
     pub(crate) segments: AtomicU64,
+    /// Bytes of the running segment that are used; a level.
+    pub(crate) segment_used: AtomicU64,
     pub(crate) stalls: AtomicU64,
     pub(crate) stalled_ns: AtomicU64,
     pub(crate) dropped: AtomicU64,

@@ -19,6 +19,7 @@ use ng_core::wal::{AppendError, RecordKind, Ticket, WaitError, WalLane, WalSink,
 use std::fs::{File, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::path::Path;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
@@ -251,6 +252,16 @@ impl Log {
     #[must_use]
     pub fn space(&self) -> SpaceReport {
         self.supply.space()
+    }
+
+    /// How much of the running segment is used, 0–1: at 1 the next block begins another one. 0 before the
+    /// first block of this process.
+    #[must_use]
+    pub fn segment_fill(&self) -> f64 {
+        let used = self.hub.counters.segment_used.load(Ordering::Relaxed);
+        #[expect(clippy::cast_precision_loss, reason = "a share")]
+        let fill = used as f64 / self.hub.options.segment_bytes as f64;
+        fill
     }
 
     /// Says that the log holds records of a kind that is no token's, as a replay found: then

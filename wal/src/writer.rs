@@ -229,6 +229,7 @@ impl Writer {
         self.backend.write(buffer, length, offset)?;
         add(&self.hub.counters.blocks, 1);
         self.segment = Some((salt, offset + length as u64));
+        self.hub.counters.segment_used.store(offset + length as u64, Ordering::Relaxed);
         self.end.blocks += 1;
         self.end.crc = crc;
         self.end.next_lsn += u64::from(records);
@@ -269,6 +270,7 @@ impl Writer {
         self.end.blocks = 0;
         self.end.crc = crc;
         self.segment = Some((salt, ALIGNMENT as u64));
+        self.hub.counters.segment_used.store(ALIGNMENT as u64, Ordering::Relaxed);
         Ok((salt, ALIGNMENT as u64))
     }
 }

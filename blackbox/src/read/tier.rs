@@ -43,7 +43,7 @@ pub(super) fn decode(
     before: u64,
     after: u64,
 ) -> TierRead {
-    let block = format::BLOCK[tier as usize];
+    let block = format::BLOCK[tier as usize] as u64;
     let capacity = (slots.len() / format::slot_words(tier)) as u64;
     let slots = Slots { tier, block, capacity, anchors: anchors.as_chunks().0, slots };
     let (head, damage) = slots.head(before, after);

@@ -3,7 +3,7 @@
 //! For one token: may it be deleted → look → log → remove → release → count → record. Whatever
 //! refuses first, nothing has happened.
 
-use super::{DeleteError, DeletedBatch, GROUP, Lane, attributes};
+use super::{DeleteError, DeletedBatch, GROUP, Lane, Layers, attributes};
 use crate::admission::AdmissionLane;
 use crate::events::{Event, EventKind, EventLane};
 use crate::metrics::MetricLane;
@@ -115,22 +115,18 @@ where
         }
         self.count_logged();
         // Someone else may have deleted one since: then its record repeats theirs.
-        let mut deleted = 0;
         // Tokens come in the store's order mostly, so one call gives many of a domain back.
         let (mut domain, mut of_domain) = (self.writer.domain(), 0);
-        for live in live[..logged].iter().flatten() {
-            if self.writer.remove(*live) {
-                deleted += 1;
-                if live.id().domain() != domain {
-                    self.layers.admission.release_in(domain, of_domain);
-                    (domain, of_domain) = (live.id().domain(), 0);
-                }
-                of_domain += 1;
-                let (id, generation) = (live.id().raw(), live.generation_after());
-                let event = Event::operation(EventKind::TOKEN_DELETED, id.into(), generation.into());
-                self.layers.events.record(event);
+        let Layers { admission, events, .. } = &mut self.layers;
+        let deleted = self.writer.remove_all(&live[..logged], |live| {
+            if live.id().domain() != domain {
+                admission.release_in(domain, of_domain);
+                (domain, of_domain) = (live.id().domain(), 0);
             }
-        }
+            of_domain += 1;
+            let (id, generation) = (live.id().raw(), live.generation_after());
+            events.record(Event::operation(EventKind::TOKEN_DELETED, id.into(), generation.into()));
+        });
         self.writer.end_removal();
         self.layers.admission.release_in(domain, of_domain);
         self.count(|ids| ids.deleted, deleted);

@@ -2,9 +2,11 @@
 //! the log does not take it.
 
 use super::due::Due;
-use crate::records::{DELETED_BYTES, TOKEN_AGAIN, TOKEN_DELETED, TOKEN_FIRST, encode_again, encode_deleted};
+use crate::records::{
+    AGAIN_BYTES, DELETED_BYTES, TOKEN_AGAIN, TOKEN_DELETED, TOKEN_FIRST, encode_again, encode_deleted,
+};
 use crate::token::{TOKEN_BYTES, Token, TokenId};
-use crate::wal::{AppendError, Ticket, WalLane};
+use crate::wal::{AppendError, RecordKind, Ticket, WalLane};
 use zerocopy::IntoBytes;
 
 /// What a lane does with an operation when the log stands still for good.
@@ -55,6 +57,24 @@ impl Journal {
                 return Err((at, why));
             }
             at += 1;
+        }
+        Ok(())
+    }
+
+    /// Logs what is due of tokens whose records, of slots used again, stand one after the other in
+    /// `payload`. `Err((i, why))` if the `i`-th was not taken: those before it are logged.
+    pub(super) fn created_again<W: WalLane>(
+        &mut self,
+        wal: &mut W,
+        payload: &[[u8; AGAIN_BYTES]],
+    ) -> Result<(), (usize, AppendError)> {
+        if self.due.is_every() {
+            return self.run(wal, TOKEN_AGAIN, payload);
+        }
+        for (i, record) in payload.iter().enumerate() {
+            if self.due.next() {
+                self.run(wal, TOKEN_AGAIN, std::slice::from_ref(record)).map_err(|(_, why)| (i, why))?;
+            }
         }
         Ok(())
     }
@@ -113,19 +133,28 @@ impl Journal {
         wal: &mut W,
         payload: &[[u8; DELETED_BYTES]],
     ) -> Result<(), (usize, AppendError)> {
+        self.run(wal, TOKEN_DELETED, payload)
+    }
+
+    /// Logs a run of records that are due.
+    fn run<W: WalLane, const BYTES: usize>(
+        &mut self,
+        wal: &mut W,
+        kind: RecordKind,
+        payload: &[[u8; BYTES]],
+    ) -> Result<(), (usize, AppendError)> {
         let mut at = 0;
         while at < payload.len() {
-            let (taken, why) =
-                match wal.append_run(TOKEN_DELETED, DELETED_BYTES, payload[at..].as_flattened()) {
-                    Ok(ticket) => {
-                        self.last = ticket;
-                        (payload.len() - at, None)
-                    }
-                    Err(error) => {
-                        self.last = error.ticket.unwrap_or(self.last);
-                        (error.appended, Some(error.source))
-                    }
-                };
+            let (taken, why) = match wal.append_run(kind, BYTES, payload[at..].as_flattened()) {
+                Ok(ticket) => {
+                    self.last = ticket;
+                    (payload.len() - at, None)
+                }
+                Err(error) => {
+                    self.last = error.ticket.unwrap_or(self.last);
+                    (error.appended, Some(error.source))
+                }
+            };
             self.logged += taken as u64;
             at += taken;
             let Some(why) = why else { break };

@@ -4,13 +4,13 @@
 //! It adds no cost of its own: with no-ops it compiles to nothing.
 
 use crate::admission::{AdmissionLane, NoAdmission};
-use crate::clock::precise_unix_ns;
+use crate::clock::stamp_unix_ns;
 use crate::events::{Event, EventKind, EventLane, NoRecorder, Tier};
 use crate::metrics::{
     CounterId, Exemplar, HistogramId, MetricDesc, MetricLane, MetricSink, NoMetrics, RegisterError, Scale,
 };
 use crate::sampling::{NoSampler, Outcome, Reason, SamplerLane, SpanContext};
-use crate::spans::{FinishedSpan, MAX_ATTRIBUTES, NoSpans, SpanLane, Value};
+use crate::spans::{FinishedSpan, MAX_ATTRIBUTES, NoSpans, SpanId, SpanLane, TraceId, Value};
 use crate::wal::{NoWal, WalLane};
 
 /// One lane of each layer.
@@ -100,6 +100,31 @@ pub struct Sampled {
     probability: f64,
 }
 
+impl Sampled {
+    /// What was done within it from `start_ns` to `end_ns` (nanoseconds since 1970), as a span of its
+    /// own: a child of `ids`, which [`Layers::end`] gave, under the same decision.
+    #[must_use]
+    pub const fn step(
+        &self,
+        (trace, parent): (TraceId, SpanId),
+        name: &'static str,
+        start_ns: u64,
+        end_ns: u64,
+    ) -> FinishedSpan {
+        FinishedSpan {
+            trace: Some(trace),
+            parent: Some(parent),
+            name,
+            start_ns,
+            end_ns,
+            failed: false,
+            reason: self.reason,
+            probability: self.probability,
+            attributes: [None; MAX_ATTRIBUTES],
+        }
+    }
+}
+
 impl<A, W, M, S, X, E> Layers<A, W, M, S, X, E>
 where
     A: AdmissionLane,
@@ -122,7 +147,7 @@ where
         let decision = self.sampler.decide(context);
         decision.sampled.then(|| Sampled {
             name,
-            start_ns: precise_unix_ns(),
+            start_ns: stamp_unix_ns(),
             context: *context,
             reason: decision.reason,
             probability: decision.probability,
@@ -134,14 +159,15 @@ where
     pub fn sampled(&mut self, name: &'static str) -> Sampled {
         Sampled {
             name,
-            start_ns: precise_unix_ns(),
+            start_ns: stamp_unix_ns(),
             context: SpanContext::default(),
             reason: Reason::Rate,
             probability: self.sampler.probability(),
         }
     }
 
-    /// Ends a sampled operation: its span, its duration, its event.
+    /// Ends a sampled operation: its span, its duration, its event. Gives the span's ids, for those of
+    /// what was done within it; `None` if the span was dropped.
     #[cold]
     pub fn end(
         &mut self,
@@ -149,8 +175,8 @@ where
         failed: bool,
         duration: Option<HistogramId>,
         attributes: [Option<(&'static str, Value)>; MAX_ATTRIBUTES],
-    ) {
-        let end_ns = precise_unix_ns().max(sampled.start_ns);
+    ) -> Option<(TraceId, SpanId)> {
+        let end_ns = stamp_unix_ns().max(sampled.start_ns);
         let duration_ns = end_ns - sampled.start_ns;
         self.sampler.outcome(Outcome { duration_ns, failed });
         if let Some(histogram) = duration {
@@ -178,6 +204,7 @@ where
             let exemplar = Exemplar { value: duration_ns, trace, span, unix_ns: end_ns };
             self.metrics.exemplar(histogram, &exemplar);
         }
+        kept
     }
 
     /// Runs `body` as one operation called `name`: a span if it is sampled.

@@ -9,6 +9,7 @@
 //! is in their contracts. Generic over its layers, a lane that is composed in code is monomorphic
 //! and one of no-ops is the bare store.
 
+mod again;
 mod delete;
 mod due;
 mod journal;
@@ -23,6 +24,7 @@ use crate::admission::{AdmissionLane, NoAdmission};
 use crate::clock::Tick;
 use crate::events::{Event, EventKind, EventLane, NoRecorder};
 use crate::metrics::{MetricLane, NoMetrics};
+use crate::records::AGAIN_BYTES;
 use crate::sampling::{NoSampler, SamplerLane, SpanContext};
 use crate::spans::{MAX_ATTRIBUTES, NoSpans, SpanLane, Value};
 use crate::spec::TokenSpec;
@@ -80,6 +82,8 @@ pub struct Lane<A = NoAdmission, W = NoWal, M = NoMetrics, S = NoSampler, X = No
     journal: Journal,
     /// Tokens of a group between the log and the store: kept, so that it need not be cleared.
     scratch: Box<[Token; GROUP]>,
+    /// Their records, where slots are used again; allocated by the first.
+    again: Vec<[u8; AGAIN_BYTES]>,
     metrics: Option<LaneMetrics>,
     /// [`LaneOptions::slow_ns`]; the largest number for none.
     slow_ns: u64,
@@ -105,7 +109,8 @@ where
         let journal = Journal::new(options.log_every, options.on_log_failure);
         let scratch = Box::new([Token::default(); GROUP]);
         let slow_ns = if options.slow_ns == 0 { u64::MAX } else { options.slow_ns };
-        Self { writer, layers, tick, journal, scratch, metrics: options.metrics, slow_ns }
+        let again = Vec::new();
+        Self { writer, layers, tick, journal, scratch, again, metrics: options.metrics, slow_ns }
     }
 
     /// The layers, for whatever is not a token: a record, a count, an event of one's own.
@@ -279,6 +284,16 @@ where
     /// what the next one is. Each spec is checked once, since a check may count.
     #[inline(always)]
     fn plain_prefix(&mut self, group: &[TokenSpec]) -> (usize, Option<Stop>) {
+        // Without a branch for each spec: this look is all that a lane without layers adds to a store.
+        let sound = |spec: &TokenSpec| spec.id().is_none() & spec.draft().weight.is_finite();
+        if group.iter().fold(true, |all, spec| all & sound(spec)) {
+            for (i, spec) in group.iter().enumerate() {
+                if let Err(why) = self.layers.admission.check(spec.draft()) {
+                    return (i, Some(Stop::Refused(why.into())));
+                }
+            }
+            return (group.len(), None);
+        }
         for (i, spec) in group.iter().enumerate() {
             if spec.id().is_some() {
                 return (i, Some(Stop::OwnId));
@@ -322,6 +337,15 @@ where
         while at < group.len() {
             #[expect(clippy::cast_possible_truncation, reason = "a group is small")]
             let left = (group.len() - at) as u32;
+            if let Some((made, failure)) = self.place_again(&group[at..], index + at, now, report) {
+                at += made;
+                if let Some(why) = failure {
+                    self.layers.admission.release(1);
+                    report.refuse(index + at, self.refused(why.into()));
+                    at += 1;
+                }
+                continue;
+            }
             let (journal, wal, scratch) = (&mut self.journal, &mut self.layers.wal, &mut *self.scratch);
             match self.writer.reserve(left).map(|run| place(journal, wal, scratch, run, &group[at..], now)) {
                 Ok(Placed { first_slot, len, ticket, failure }) => {
@@ -439,7 +463,7 @@ fn place<W: WalLane>(
 ) -> Placed {
     let (first_slot, len) = (run.first(), run.len());
     if wal.is_off() || journal.skip(len) {
-        run.publish(len, |i| specs[i as usize].at(first_slot + i, now));
+        publish_specs(run, &specs[..len as usize], now);
         return Placed { first_slot, len, ticket: Ticket::default(), failure: None };
     }
     let tokens = &mut scratch[..len as usize];
@@ -453,6 +477,13 @@ fn place<W: WalLane>(
     };
     run.publish(len, |i| tokens[i as usize]);
     Placed { first_slot, len, ticket: journal.last, failure }
+}
+
+/// By itself, so that its loop has the registers to hold the eight words of a token.
+#[inline(never)]
+fn publish_specs(run: Run<'_>, specs: &[TokenSpec], now: u32) {
+    let (first, len) = (run.first(), run.len());
+    run.publish(len, |i| specs[i as usize].at(first + i, now));
 }
 
 fn note(report: &mut BatchReport, index: usize, outcome: Result<Made, CreateError>) {

@@ -342,3 +342,67 @@ fn where_deletions_are_forbidden_nothing_is_logged_or_removed() {
     assert!(matches!(report.stopped, Some(DeleteError::Forbidden(_))));
     assert_eq!((report.deleted, store.len(), lane.layers().wal.records.len()), (0, 1, 1));
 }
+
+/// Deletes every third of so many tokens, as a cleanup does: freed slots lie alone and in no order.
+fn with_holes(lane: &mut Tested, tokens: u32) -> usize {
+    let mut report = BatchReport::default();
+    lane.create_batch(&specs(tokens as usize), &mut report);
+    let victims: Vec<_> = (0..tokens).step_by(3).map(|slot| (TokenId::from_slot(slot, 0), 1)).collect();
+    assert_eq!(lane.delete_batch(&victims).deleted, victims.len());
+    victims.len()
+}
+
+#[test]
+fn a_batch_in_freed_slots_is_logged_with_their_generations_and_rebuilt() {
+    let (store, mut lane) = lane(10_000, Memory::default(), LaneOptions::default());
+    let holes = with_holes(&mut lane, 600);
+    let mut report = BatchReport::default();
+    lane.create_batch(&specs(holes + 50), &mut report);
+    assert_eq!((report.made(), report.refused().len()), (holes + 50, 0));
+    assert_eq!(report.ticket(), Ticket(lane.layers().wal.records.len() as u64));
+    assert_eq!(store.iter().filter(|(_, generation)| *generation == 3).count(), holes);
+    // Each run says where its tokens are.
+    let specs = specs(holes + 50);
+    for run in report.runs() {
+        for i in 0..run.len {
+            let token = store.get(TokenId::from_slot(run.first_slot + i, 0)).unwrap();
+            assert_eq!(token.weight, specs[run.index + i as usize].draft().weight);
+        }
+    }
+    assert_eq!(report.runs().iter().map(|run| run.len as usize).sum::<usize>(), holes + 50);
+    let rebuilt = replayed(&lane.layers().wal.records);
+    assert!(rebuilt.iter().eq(store.iter()));
+    assert_eq!(lane.layers().admission.left, 10_000 - 600 - 50);
+}
+
+#[test]
+fn what_the_log_refuses_of_a_batch_in_freed_slots_is_named_and_its_slot_is_free_again() {
+    let (store, mut lane) = lane(10_000, Memory::default(), LaneOptions::default());
+    let holes = with_holes(&mut lane, 300);
+    let asked = lane.layers().wal.asked;
+    lane.layers().wal.fail = vec![asked, asked + 40, asked + 41];
+    let mut report = BatchReport::default();
+    lane.create_batch(&specs(holes), &mut report);
+    let refused: Vec<_> = report.refused().iter().map(|refused| refused.index).collect();
+    assert_eq!((report.made(), refused), (holes - 3, vec![0, 40, 41]));
+    assert!(matches!(report.refused()[0].why, CreateError::Log(AppendError::Full { .. })));
+    assert_eq!(store.len(), 300 - 3);
+    assert_eq!(lane.layers().admission.left, 10_000 - 297);
+    lane.layers().wal.fail.clear();
+    lane.create_batch(&specs(3), &mut report);
+    assert_eq!(report.made(), 3);
+    assert!(report.runs().iter().all(|run| run.first_slot < 300), "{:?}", report.runs());
+    assert!(replayed(&lane.layers().wal.records).iter().eq(store.iter()));
+}
+
+#[test]
+fn a_batch_in_freed_slots_logs_each_nth_token_alone() {
+    let options = LaneOptions { log_every: 10, ..LaneOptions::default() };
+    let (store, mut lane) = lane(10_000, Memory::default(), options);
+    let holes = with_holes(&mut lane, 300);
+    let before = lane.layers().wal.records.len();
+    assert_eq!(before, 30 + holes, "deletions are all logged");
+    lane.create_batch(&specs(holes), &mut BatchReport::default());
+    assert_eq!(lane.layers().wal.records.len() - before, holes / 10);
+    assert_eq!(store.len(), 300);
+}

@@ -124,3 +124,29 @@ fn loom_what_was_logged_before_quiesce_is_seen_after_it() {
         drop(lane.join().unwrap());
     });
 }
+
+#[test]
+fn loom_freed_slots_taken_together_and_one_taken_by_its_id_never_meet() {
+    model(|| {
+        let store = Arc::new(TokenStore::with_domain_slots(1));
+        let mut writer = store.writer(0).unwrap();
+        writer.reserve(2).unwrap().publish(2, |i| token(i, 1));
+        let ids = [0, 1].map(|slot| TokenId::from_slot(slot, 0));
+        let live = ids.map(|id| writer.look(id));
+        assert_eq!(writer.remove_all(&live, |_| ()), 2);
+        let taking = Arc::clone(&store);
+        let taker = loom::thread::spawn(move || {
+            let mut writer = taking.writer(0).unwrap();
+            writer.reserve_at(ids[1]).map(|run| run.publish(1, |_| token(1, 2))).is_ok()
+        });
+        let mut mine = 0;
+        if let Some(mut freed) = writer.reserve_freed(2) {
+            mine = freed.slots().len();
+            freed.publish(mine, |_, slot| token(slot, 3));
+        }
+        let taken = taker.join().unwrap();
+        assert_eq!(mine, if taken { 1 } else { 2 });
+        assert_eq!(store.len(), 2);
+        assert_eq!(store.iter().count(), 2);
+    });
+}

@@ -8,6 +8,8 @@
 //! quota: the [lane](crate::lane) does.
 
 mod chunk;
+mod freed;
+mod glance;
 mod ranges;
 mod restore;
 mod slot;
@@ -15,6 +17,8 @@ mod snapshot;
 mod writer;
 
 pub use chunk::NoMemory;
+pub use freed::{Freed, FreedSlot};
+pub use glance::Glance;
 pub use restore::{RestoreError, Restored, RestoredRun, Restorer};
 pub use snapshot::AtWork;
 pub use writer::{Live, Run, StoreWriter};
@@ -302,9 +306,10 @@ impl TokenStore {
         cell.get().ok_or(StoreError::Full { domain: domain_of(slot), capacity: self.domain_slots })
     }
 
-    fn freed(&self, slot: u32) {
-        self.range(slot).add_holes(1);
-        self.domains[domain_of(slot) as usize].freed.fetch_add(1, Ordering::Release);
+    /// `n` slots of the range around `slot`.
+    fn freed(&self, slot: u32, n: u32) {
+        self.range(slot).add_holes(n);
+        self.domains[domain_of(slot) as usize].freed.fetch_add(u64::from(n), Ordering::Release);
     }
 
     /// Makes the range around `slot` one in which single slots may be claimed.
@@ -351,26 +356,24 @@ impl TokenStore {
         }
     }
 
-    /// Gives a writer free slots: holes where there are many, else an untouched range, else
-    /// whatever is left, be it another writer's.
+    /// Gives a writer free slots: of an untouched range whose memory was taken already, else holes where
+    /// there are many, else a range in new memory, else whatever is left, be it another writer's.
     fn refill(&self, writer: &mut StoreWriter) -> Result<(), StoreError> {
         let mut shared = self.lock();
         self.revoke(&writer.owner);
         let domain = writer.domain;
-        if self.collect_holes(&mut shared, writer, WORTH_FILLING) {
+        let untouched = self.untouched(&mut shared, domain);
+        let has_memory = |first: &u32| self.run(*first, RANGE_SLOTS).is_some();
+        if untouched.as_ref().is_none_or(|first| !has_memory(first))
+            && self.collect_holes(&mut shared, writer, WORTH_FILLING)
+        {
             return Ok(());
         }
-        let ranges = self.domain_slots / RANGE_SLOTS;
-        let cursor = &mut shared.cursors[domain as usize];
-        while cursor.untouched < ranges {
-            let first = (u32::from(domain) << 24) | (cursor.untouched * RANGE_SLOTS);
-            if self.range(first).state() == RangeState::Untouched {
-                self.chunk_for(first)?;
-                self.range(first).own();
-                writer.begin(first);
-                return Ok(());
-            }
-            cursor.untouched += 1;
+        if let Some(first) = untouched {
+            self.chunk_for(first)?;
+            self.range(first).own();
+            writer.begin(first);
+            return Ok(());
         }
         if self.collect_holes(&mut shared, writer, 1) {
             return Ok(());
@@ -386,6 +389,19 @@ impl TokenStore {
             return Ok(());
         }
         Err(StoreError::Full { domain, capacity: self.domain_slots })
+    }
+
+    /// The first slot of the first range that nobody has used.
+    fn untouched(&self, shared: &mut Shared, domain: u8) -> Option<u32> {
+        let cursor = &mut shared.cursors[domain as usize];
+        while cursor.untouched < self.domain_slots / RANGE_SLOTS {
+            let first = (u32::from(domain) << 24) | (cursor.untouched * RANGE_SLOTS);
+            if self.range(first).state() == RangeState::Untouched {
+                return Some(first);
+            }
+            cursor.untouched += 1;
+        }
+        None
     }
 
     /// Fills the writer's list from one range with at least `least` holes.

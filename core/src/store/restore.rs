@@ -112,7 +112,7 @@ impl Restorer<'_> {
             }
             TokenRecord::Deleted { generation, .. } => {
                 cell.empty_at(*generation);
-                self.store.freed(slot);
+                self.store.freed(slot, 1);
             }
         }
         Ok(Restored::Applied)

@@ -86,20 +86,27 @@ impl Slot {
     /// The whole token at this slot, or `None` while it is empty.
     #[inline]
     pub(super) fn read(&self, slot: u32) -> Option<(Token, u32)> {
+        let (head, mut words) = self.read_words::<8>()?;
+        let id = crate::token::TokenId::from_slot(slot, head.entity());
+        words[0] = head.0 & !0xffff_ffff | u64::from(id.raw());
+        Some((zerocopy::transmute!(words), head.generation()))
+    }
+
+    /// The first `N` words, of one token, or `None` while the slot is empty.
+    #[inline(always)]
+    pub(super) fn read_words<const N: usize>(&self) -> Option<(Head, [u64; N])> {
         loop {
             let before = self.head();
             if !before.is_live() {
                 return None;
             }
-            let mut words = [0u64; 8];
+            let mut words = [before.0; N];
             for (word, cell) in words.iter_mut().zip(&self.0).skip(1) {
                 *word = cell.load(Ordering::Relaxed);
             }
             fence(Ordering::Acquire);
             if Head(self.0[0].load(Ordering::Relaxed)) == before {
-                let id = crate::token::TokenId::from_slot(slot, before.entity());
-                words[0] = before.0 & !0xffff_ffff | u64::from(id.raw());
-                return Some((zerocopy::transmute!(words), before.generation()));
+                return Some((before, words));
             }
             #[cfg(loom)]
             loom::thread::yield_now();

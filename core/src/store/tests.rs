@@ -155,6 +155,76 @@ fn a_slot_used_again_has_a_younger_generation() {
 }
 
 #[test]
+fn many_freed_slots_are_taken_at_once_and_those_not_filled_come_back() {
+    let store = store(1);
+    let mut writer = store.writer(0).unwrap();
+    assert!(writer.reserve_freed(4).is_none(), "none was freed");
+    let ids: Vec<_> = (0..10).map(|_| make(&mut writer, 1.0).unwrap()).collect();
+    // From the last to the first, and not all.
+    let live: Vec<_> = ids[2..9].iter().rev().map(|id| writer.look(*id)).collect();
+    let mut gone = Vec::new();
+    assert_eq!(writer.remove_all(&live, |live| gone.push(live.id().slot())), 7);
+    assert_eq!(gone, [8, 7, 6, 5, 4, 3, 2]);
+    assert_eq!(writer.remove_all(&live, |_| ()), 0, "a token is removed once");
+    // One of them someone else takes by its id.
+    make_at(&mut store.writer(0).unwrap(), TokenId::from_slot(4, 0)).unwrap();
+    let mut freed = writer.reserve_freed(5).unwrap();
+    let slots: Vec<_> = freed.slots().iter().map(|freed| (freed.slot, freed.generation)).collect();
+    assert_eq!(slots, [(2, 3), (3, 3), (5, 3), (6, 3), (7, 3)]);
+    freed.publish(2, |i, slot| TokenSpec::new().with_weight(5.0 + i as f32).at(slot, 0));
+    drop(freed);
+    assert_eq!((store.len(), store.iter().count()), (6, 6));
+    assert_eq!(store.get(TokenId::from_slot(3, 0)).unwrap().weight, 6.0);
+    // The three that were not filled, and the one that was not asked for, are free: each is found.
+    let mut found = Vec::new();
+    while let Some(mut freed) = writer.reserve_freed(64) {
+        found.extend(freed.slots().iter().map(|freed| freed.slot));
+        let n = freed.slots().len();
+        freed.publish(n, |_, slot| TokenSpec::new().at(slot, 0));
+    }
+    found.sort_unstable();
+    assert_eq!(found, [5, 6, 7, 8]);
+    assert_eq!(store.len(), 10);
+}
+
+#[test]
+fn a_panic_while_filling_freed_slots_keeps_what_was_published() {
+    let store = store(1);
+    let mut writer = store.writer(0).unwrap();
+    let ids: Vec<_> = (0..5).map(|_| make(&mut writer, 1.0).unwrap()).collect();
+    let live: Vec<_> = ids.iter().map(|id| writer.look(*id)).collect();
+    assert_eq!(writer.remove_all(&live, |_| ()), 5);
+    let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        writer.reserve_freed(5).unwrap().publish(5, |i, slot| {
+            assert!(i < 3, "as arranged");
+            TokenSpec::new().at(slot, 1)
+        });
+    }));
+    assert!(panicked.is_err());
+    assert_eq!((store.len(), store.iter().count()), (3, 3));
+    assert_eq!(writer.reserve_freed(5).unwrap().slots().len(), 2);
+    assert!(store.quiesce(std::time::Duration::from_secs(30)), "the writer is at work no longer");
+}
+
+#[test]
+fn memory_that_was_taken_and_never_used_comes_before_holes() {
+    let store = store(1 << 17);
+    store.populate(0, 1 << 16).unwrap();
+    let mut maker = store.writer(0).unwrap();
+    let ids: Vec<_> = (0..8_192).map(|_| make(&mut maker, 1.0).unwrap()).collect();
+    let mut cleaner = store.writer(1).unwrap();
+    let live: Vec<_> = ids.iter().map(|id| cleaner.look(*id)).collect();
+    assert_eq!(cleaner.remove_all(&live, |_| ()), 8_192);
+    let untouched = (1 << 16) - 8_192;
+    for _ in 0..untouched {
+        assert!(make(&mut maker, 2.0).unwrap().slot() >= 8_192);
+    }
+    // Then holes, before new memory.
+    assert!(make(&mut maker, 3.0).unwrap().slot() < 8_192);
+    assert_eq!(store.reserved_bytes(), 2 * (2 << 20));
+}
+
+#[test]
 fn populating_takes_the_memory_at_once() {
     let store = store(1 << 17);
     store.populate(0, 70_000).unwrap();

@@ -1,8 +1,11 @@
 //! A lane's side of the store: it reserves slots, fills them or gives them back.
 //!
 //! Reserving a run of untouched slots costs a flag and a fence for the compiler; using a slot
-//! again costs one compare-and-swap. A writer takes the store's lock once for 4,096 tokens.
+//! again costs one compare-and-swap. Freed slots lie anywhere, so a batch takes many of them at once
+//! ([`StoreWriter::reserve_freed`]) and shares all else. A writer takes the store's lock once for
+//! up to 4,096 tokens.
 
+use super::freed::{FreedSlot, Tally};
 use super::ranges::{Owner, RANGE_SLOTS};
 use super::slot::Head;
 use super::{StoreError, TokenStore};
@@ -25,7 +28,9 @@ pub struct StoreWriter {
     pub(super) next: u32,
     pub(super) end: u32,
     pub(super) free: Vec<u32>,
-    created: u64,
+    /// Of the [`Freed`](super::Freed) that exists.
+    pub(super) claimed: Vec<FreedSlot>,
+    pub(super) created: u64,
     removed: u64,
 }
 
@@ -72,7 +77,17 @@ impl Live {
 
 impl StoreWriter {
     pub(super) fn new(store: Arc<TokenStore>, owner: Arc<Owner>, domain: u8) -> Self {
-        Self { store, owner, domain, next: 0, end: 0, free: Vec::new(), created: 0, removed: 0 }
+        Self {
+            store,
+            owner,
+            domain,
+            next: 0,
+            end: 0,
+            free: Vec::new(),
+            claimed: Vec::new(),
+            created: 0,
+            removed: 0,
+        }
     }
 
     /// The store.
@@ -138,17 +153,29 @@ impl StoreWriter {
 
     /// Removes a token that [`Self::look`] found; `false` if someone else was faster.
     pub fn remove(&mut self, live: Live) -> bool {
-        let slot = live.id.slot();
-        let removed = self.store.slot(slot).is_some_and(|cell| cell.remove(live.head));
-        if removed {
-            self.store.freed(slot);
-            if self.free.len() < OWN_FREE && live.id.domain() == self.domain {
-                self.free.push(slot);
+        self.remove_all(&[Some(live)], |_| ()) == 1
+    }
+
+    /// Removes tokens that [`Self::look`] found, calls `gone` for each that is gone by this, and
+    /// returns how many: the others someone else removed first.
+    pub fn remove_all(&mut self, live: &[Option<Live>], mut gone: impl FnMut(Live)) -> u64 {
+        let before = self.removed;
+        let mut freed = Tally::default();
+        for live in live.iter().flatten() {
+            let slot = live.id.slot();
+            let removed = self.store.slot(slot).is_some_and(|cell| cell.remove(live.head));
+            if removed {
+                freed.add(slot, |slot, n| self.store.freed(slot, n));
+                if self.free.len() < OWN_FREE && live.id.domain() == self.domain {
+                    self.free.push(slot);
+                }
+                self.removed += 1;
+                gone(*live);
             }
-            self.removed += 1;
-            self.owner.removed.store(self.removed, Ordering::Release);
         }
-        removed
+        freed.end(|slot, n| self.store.freed(slot, n));
+        self.owner.removed.store(self.removed, Ordering::Release);
+        self.removed - before
     }
 
     #[inline(always)]
@@ -207,20 +234,12 @@ impl StoreWriter {
     }
 
     #[cold]
-    fn unclaim(&mut self, slot: u32) {
+    pub(super) fn unclaim(&mut self, slot: u32) {
         if let Some(cell) = self.store.slot(slot) {
             cell.unclaim();
-            self.store.freed(slot);
+            self.store.freed(slot, 1);
             self.free.push(slot);
         }
-    }
-}
-
-impl Drop for StoreWriter {
-    fn drop(&mut self) {
-        // A panic may have come between the beginning and the end of a removal.
-        self.owner.leave();
-        self.store.retire(&self.owner);
     }
 }
 

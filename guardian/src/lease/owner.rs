@@ -2,7 +2,7 @@
 //! isn't enough. It never looks at another thread's words.
 
 use super::pool::{Holder, LeasePool, Shortfall};
-use super::words::{MAX_QUICK, MAX_UNITS, unused};
+use super::words::{MAX_QUICK, MAX_UNITS};
 use std::sync::Arc;
 
 /// A thread's right to take from a [`LeasePool`]. When it is dropped its unused units go back to
@@ -12,15 +12,13 @@ use std::sync::Arc;
 pub(crate) struct Lease {
     pool: Arc<LeasePool>,
     holder: Holder,
-    /// What [`unused`] says of as many units as it keeps; more go back.
-    keep: i64,
     /// Units of a take that found no room, until [`Lease::take_from_pool`] has settled it.
     pending: i64,
 }
 
 impl Lease {
-    pub(super) fn new(pool: Arc<LeasePool>, holder: Holder, max_lease: i64) -> Self {
-        Self { pool, holder, keep: unused(2 * max_lease), pending: 0 }
+    pub(super) fn new(pool: Arc<LeasePool>, holder: Holder) -> Self {
+        Self { pool, holder, pending: 0 }
     }
 
     /// Takes `n` units if this lease has them and is a quick one. After a `false`
@@ -59,7 +57,7 @@ impl Lease {
     pub(crate) fn release(&mut self, n: u64) {
         debug_assert!(self.pending == 0, "a take of {} was not settled", self.pending);
         debug_assert!(n <= MAX_UNITS.cast_unsigned(), "{n} units were never taken");
-        if self.holder.words.put_back(n.cast_signed()) > self.keep {
+        if self.holder.words.put_back(n.cast_signed()) {
             self.pool.give_back(&self.holder);
         }
     }

@@ -80,9 +80,9 @@ impl LeasePool {
     }
 
     fn open_as(self: &Arc<Self>, name: &str, is_careful: bool) -> Lease {
-        let words = Arc::new(Words::new(is_careful));
+        let words = Arc::new(Words::new(is_careful, 2 * self.max_lease));
         let key = lock(&self.tree).open(self.node, name, &words);
-        Lease::new(Arc::clone(self), Holder { key, words }, self.max_lease)
+        Lease::new(Arc::clone(self), Holder { key, words })
     }
 
     /// What is in use, and of how much.

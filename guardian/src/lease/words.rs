@@ -3,8 +3,9 @@
 //!
 //! | word | written by | holds |
 //! |---|---|---|
-//! | `spent` | the owner alone | bits 8–63: units taken less those released; bits 0–7: the units of the take that this is from, 0 after a release |
+//! | `spent` | the owner alone | bits 8–63: units taken less those released; bits 0–7: the units of the last take |
 //! | `ceiling` | whoever holds the pool's lock | the most that `spent` may reach, or [`RECALLED`] |
+//! | `floor` | the same | below it so much is unused that some goes back; [`RECALLED`] for never |
 //!
 //! The owner takes first and looks then: it stores the new `spent`, and it has the units if that is not
 //! above its ceiling. Otherwise the take is *pending*, and the owner goes to the pool's lock, where it is
@@ -12,7 +13,8 @@
 //! either the owner sees that it is recalled or the pool sees what it took. Both may be; so the pool
 //! counts what it saw, and under the lock a take that was counted stands, and one that was not is undone.
 //! A `spent` above the ceiling that the pool accounts for can only be a pending take, and bits 0–7 say
-//! how much of it that is ([`Words::committed`]). So no one ever waits for an owner, though its thread
+//! how much of it that is ([`Words::committed`]); in all other cases nobody looks at them, so that a
+//! release leaves them as they are. So no one ever waits for an owner, though its thread
 //! sleeps between store and look.
 //!
 //! The ceiling stands in one of two cells, chosen when the lease is opened. [`Words::try_take`]
@@ -45,15 +47,18 @@ const RECALLED: i64 = i64::MIN / 2;
 pub(super) struct Words {
     spent: AtomicI64,
     quick: AtomicI64,
+    floor: AtomicI64,
     careful: AtomicI64,
     is_careful: bool,
+    /// Units that it may hold unused.
+    keep: i64,
 }
 
 impl Words {
-    /// Of a lease that was never granted anything.
-    pub(super) fn new(is_careful: bool) -> Self {
-        let [quick, careful] = [RECALLED; 2].map(AtomicI64::new);
-        Self { spent: AtomicI64::new(0), quick, careful, is_careful }
+    /// Of a lease that was never granted anything, and gives back what it has unused above `keep` units.
+    pub(super) fn new(is_careful: bool, keep: i64) -> Self {
+        let [quick, floor, careful] = [RECALLED; 3].map(AtomicI64::new);
+        Self { spent: AtomicI64::new(0), quick, floor, careful, is_careful, keep }
     }
 
     /// The cell in which the ceiling stands.
@@ -81,15 +86,14 @@ impl Words {
         self.spent.load(Ordering::Relaxed) <= self.careful.load(Ordering::Acquire)
     }
 
-    /// The owner releases `n` units, and learns how many it now holds unused, shifted as
-    /// [`unused`] says; less than 0 if it is recalled or careful. Room that appears late is never
-    /// room given twice.
+    /// The owner releases `n` units, and learns whether it now holds so many unused that it should go to
+    /// the pool; never if it is recalled or careful. Room that appears late is never room given twice.
     #[inline(always)]
-    pub(super) fn put_back(&self, n: i64) -> i64 {
+    pub(super) fn put_back(&self, n: i64) -> bool {
         point();
-        let after = (self.spent.load(Ordering::Relaxed) & !TAKE) - (n << SHIFT);
+        let after = self.spent.load(Ordering::Relaxed) - (n << SHIFT);
         self.spent.store(after, Ordering::Release);
-        self.quick.load(Ordering::Relaxed) - after
+        after < self.floor.load(Ordering::Relaxed)
     }
 
     /// The owner has `n` units more (less, if below zero) whatever its ceiling says; it holds the pool's
@@ -115,16 +119,15 @@ impl Words {
 
     /// Nothing fits from now on, as soon as the owner sees it.
     pub(super) fn recall(&self) {
+        self.floor.store(RECALLED, Ordering::Relaxed);
         self.ceiling().store(RECALLED, Ordering::Release);
     }
 
     /// The owner may take until `spent` is `ceiling`.
     pub(super) fn set_ceiling(&self, ceiling: i64) {
+        if !self.is_careful {
+            self.floor.store((ceiling - self.keep) << SHIFT, Ordering::Relaxed);
+        }
         self.ceiling().store((ceiling << SHIFT) | TAKE, Ordering::Release);
     }
-}
-
-/// What [`Words::put_back`] says of a lease that holds so many units unused.
-pub(super) const fn unused(n: i64) -> i64 {
-    (n << SHIFT) | TAKE
 }

@@ -5,9 +5,17 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// After so many readings the group is looked for again: a process can be moved.
 const LOOK_AGAIN: u32 = 128;
+
+/// The kernel's average over 10 s is new each 2 s (include/linux/psi_types.h).
+const PRESSURE_AGE: Duration = Duration::from_secs(1);
+
+/// So seldom is `memory.stat`, which costs the kernel ten times what the other files do, read while less
+/// than half of the limit is used: nothing depends on it then.
+const STAT_EACH: u32 = 16;
 
 /// Version 1 says "no limit" with the largest multiple of a page; nothing has as much memory.
 const NO_LIMIT: u64 = 1 << 62;
@@ -17,6 +25,10 @@ const NO_LIMIT: u64 = 1 << 62;
 pub(super) struct Cgroup {
     levels: Vec<Level>,
     pressure: Option<File>,
+    /// When the pressure was read, and what it was.
+    pressed: Option<(Instant, Option<f64>)>,
+    /// Which level, and what it could give back.
+    last_stat: Option<(usize, Option<u64>)>,
     readings: u32,
 }
 
@@ -68,7 +80,7 @@ impl Cgroup {
             .collect();
         let whole = Path::new("/proc/pressure/memory");
         let pressure = File::open(group.join("memory.pressure")).or_else(|_| File::open(whole)).ok();
-        Self { levels, pressure, readings: 0 }
+        Self { levels, pressure, ..Self::default() }
     }
 
     /// The tightest limit, and what is used of it.
@@ -77,16 +89,33 @@ impl Cgroup {
         if self.readings > LOOK_AGAIN {
             *self = Self::find();
         }
-        let limits = self.levels.iter().filter_map(|level| Some((number(&level.limit)?, level)));
-        let (limit, level) = limits.filter(|(limit, _)| *limit < NO_LIMIT).min_by_key(|(limit, _)| *limit)?;
-        let stat = level.stat.as_ref().and_then(whole);
-        let reclaimable = stat.map(|stat| reclaimable(&stat));
-        Some(Limited { limit, used: number(&level.used)?, reclaimable })
+        let limits =
+            self.levels.iter().enumerate().filter_map(|(at, level)| Some((number(&level.limit)?, at, level)));
+        let (limit, at, level) =
+            limits.filter(|(limit, ..)| *limit < NO_LIMIT).min_by_key(|(limit, ..)| *limit)?;
+        let used = number(&level.used)?;
+        let reclaimable = match self.last_stat {
+            Some((known, bytes))
+                if known == at && used < limit / 2 && !self.readings.is_multiple_of(STAT_EACH) =>
+            {
+                bytes
+            }
+            _ => level.stat.as_ref().and_then(whole).map(|stat| reclaimable(&stat)),
+        };
+        self.last_stat = Some((at, reclaimable));
+        Some(Limited { limit, used, reclaimable })
     }
 
     /// Percent of the last 10 s in which some task waited for memory.
-    pub(super) fn pressure(&self) -> Option<f64> {
-        average(&text(self.pressure.as_ref()?)?)
+    pub(super) fn pressure(&mut self, now: Instant) -> Option<f64> {
+        if let Some((then, percent)) = self.pressed
+            && now.saturating_duration_since(then) < PRESSURE_AGE
+        {
+            return percent;
+        }
+        let percent = self.pressure.as_ref().and_then(text).and_then(|text| average(&text));
+        self.pressed = Some((now, percent));
+        percent
     }
 }
 
@@ -197,7 +226,7 @@ mod tests {
         assert_eq!(place("", ""), None);
         assert_eq!(place("0::/x\n", "33 24 0:30 / /proc rw - proc proc rw\n"), None);
         assert_eq!(Cgroup::default().limit_and_use(), None);
-        assert_eq!(Cgroup::default().pressure(), None);
+        assert_eq!(Cgroup::default().pressure(Instant::now()), None);
     }
 
     #[test]

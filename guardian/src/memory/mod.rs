@@ -15,6 +15,7 @@ pub(crate) use pace::Pace;
 pub(crate) use shortage::{Change, Shortage};
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 /// What an allocator says of itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -158,8 +159,8 @@ impl Probe {
     }
 
     /// `None` if it can't be read any more.
-    pub(crate) fn read(&mut self) -> Option<Reading> {
-        let reading = self.real.read()?;
+    pub(crate) fn read(&mut self, now: Instant) -> Option<Reading> {
+        let reading = self.real.read(now)?;
         Some(Reading { allocator: self.allocator.as_ref().and_then(|read| read()), ..reading })
     }
 }
@@ -176,7 +177,8 @@ impl Real {
         None
     }
 
-    fn read(&mut self) -> Option<Reading> {
+    #[cfg_attr(not(target_os = "linux"), allow(unused_variables))]
+    fn read(&mut self, now: Instant) -> Option<Reading> {
         match self {
             #[cfg(target_os = "linux")]
             Self::System { resident, cgroup } => {
@@ -186,7 +188,7 @@ impl Real {
                     cgroup_limit: limited.map(|limited| limited.limit),
                     cgroup_used: limited.map(|limited| limited.used),
                     cgroup_reclaimable: limited.and_then(|limited| limited.reclaimable),
-                    pressure: cgroup.pressure(),
+                    pressure: cgroup.pressure(now),
                     allocator: None,
                 })
             }

@@ -1,14 +1,13 @@
 //! The program's own words: `tracing` events to standard error, each place limited by itself, and
 //! its spans under the stack's one decision.
 
-#[cfg(feature = "telemetry")]
 use std::sync::OnceLock;
 
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::prelude::*;
+use tracing_subscriber::{EnvFilter, reload};
 
 use super::{EX_CONFIG, Failure};
-use crate::config::{LogConfig, LogFormat};
+use crate::config::{LogConfig, LogFormat, LogLevel};
 #[cfg(feature = "telemetry")]
 use crate::stack::Stack;
 
@@ -28,13 +27,41 @@ struct Installed {
 #[cfg(feature = "telemetry")]
 static INSTALLED: OnceLock<Installed> = OnceLock::new();
 
+/// Puts another filter in the place of the subscriber's.
+type Refilter = Box<dyn Fn(EnvFilter) + Send + Sync>;
+
+static REFILTER: OnceLock<Refilter> = OnceLock::new();
+
+fn asked() -> String {
+    std::env::var(VARIABLE).unwrap_or_default()
+}
+
+fn of_level(level: LogLevel) -> EnvFilter {
+    let level = level.name();
+    let others = if level == "error" { level } else { "warn" };
+    let ours = OURS.map(|name| format!("{name}={level}")).join(",");
+    EnvFilter::new(format!("{others},{ours}"))
+}
+
+/// Whether the level can be changed: not where the environment says what is shown.
+#[cfg(feature = "serve")]
+pub(super) fn follows_level() -> bool {
+    REFILTER.get().is_some() && asked().is_empty()
+}
+
+/// Puts another level in force.
+#[cfg(feature = "serve")]
+pub(super) fn set_level(level: LogLevel) {
+    if let Some(refilter) = REFILTER.get() {
+        refilter(of_level(level));
+        tracing::info!(target: "ng_stack::logs", level = level.name(), "the log has another level");
+    }
+}
+
 fn filter(config: &LogConfig) -> Result<EnvFilter, Failure> {
-    let asked = std::env::var(VARIABLE).unwrap_or_default();
+    let asked = asked();
     if asked.is_empty() {
-        let level = config.level.name();
-        let others = if level == "error" { level } else { "warn" };
-        let ours = OURS.map(|name| format!("{name}={level}")).join(",");
-        return Ok(EnvFilter::new(format!("{others},{ours}")));
+        return Ok(of_level(config.level));
     }
     EnvFilter::try_new(&asked).map_err(|error| {
         let help = "write a level, or such as ng_wal=debug,warn";
@@ -44,7 +71,11 @@ fn filter(config: &LogConfig) -> Result<EnvFilter, Failure> {
 
 /// Installs the process's subscriber, if it has none yet.
 pub(super) fn install(config: &LogConfig) -> Result<(), Failure> {
-    let filter = filter(config)?;
+    let (filter, handle) = reload::Layer::new(filter(config)?);
+    let refilter: Refilter = Box::new(move |filter| {
+        // It fails only without the subscriber, which stays as long as the process.
+        drop(handle.reload(filter));
+    });
     #[cfg(feature = "telemetry")]
     {
         use ng_telemetry::logs;
@@ -59,6 +90,7 @@ pub(super) fn install(config: &LogConfig) -> Result<(), Failure> {
         let subscriber = tracing_subscriber::registry().with(lines.with_filter(filter)).with(late.clone());
         if subscriber.try_init().is_ok() {
             let _ = INSTALLED.set(Installed { late, stats: Box::new(stats) });
+            let _ = REFILTER.set(refilter);
         }
     }
     #[cfg(not(feature = "telemetry"))]
@@ -68,7 +100,9 @@ pub(super) fn install(config: &LogConfig) -> Result<(), Failure> {
             LogFormat::Human => lines.boxed(),
             LogFormat::Json => lines.json().boxed(),
         };
-        drop(tracing_subscriber::registry().with(lines.with_filter(filter)).try_init());
+        if tracing_subscriber::registry().with(lines.with_filter(filter)).try_init().is_ok() {
+            let _ = REFILTER.set(refilter);
+        }
     }
     Ok(())
 }

@@ -69,6 +69,9 @@ pub(super) fn run(args: &Args) -> Result<u8, Failure> {
     if let Some(file) = file {
         reloader = reloader.watch(file);
     }
+    if super::logs::follows_level() {
+        reloader = reloader.on_level(super::logs::set_level);
+    }
     let json = args.json;
     let tell = |ready: &Ready| {
         if json && let Ok(text) = serde_json::to_string(ready) {

@@ -7,9 +7,10 @@ use std::collections::BTreeMap;
 
 use hyper::StatusCode;
 use hyper::body::Bytes;
+use ng_core::clock::stamp_unix_ns;
 use ng_core::lane::{CreateError, Sampled};
 use ng_core::sampling::SpanContext;
-use ng_core::spans::{MAX_ATTRIBUTES, Value};
+use ng_core::spans::{MAX_ATTRIBUTES, SpanLane as _, Value};
 use ng_core::store::StoreError;
 use ng_core::wal::{AppendError, Ticket};
 use ng_core::{TokenId, TokenSpec};
@@ -24,6 +25,19 @@ const BATCH: usize = 1_024;
 
 /// Stretches of ids that an answer lists.
 const MOST_IDS: usize = 1_000;
+
+/// Steps of a sampled request that have spans of their own; what comes later is added to the last one.
+const MOST_STEPS: usize = 64;
+
+/// A part of a sampled request.
+#[derive(Debug)]
+struct Step {
+    name: &'static str,
+    start_ns: u64,
+    end_ns: u64,
+    /// Pieces of the body that it made tokens of.
+    pieces: u64,
+}
 
 /// A row that was not made.
 #[derive(Debug, Serialize)]
@@ -88,6 +102,8 @@ pub(super) struct Making {
     context: Option<SpanContext>,
     begun: bool,
     sampled: Option<Sampled>,
+    /// What a sampled request was at, in order.
+    steps: Vec<Step>,
     pub(super) tally: Tally,
     /// Why the rows can't be read on: the header of a CSV.
     pub(super) broken: Option<Problem>,
@@ -96,7 +112,7 @@ pub(super) struct Making {
 impl Making {
     pub(super) fn new(rows: Rows, manner: Manner, context: Option<SpanContext>) -> Self {
         let tally = Tally::default();
-        Self { rows, manner, context, begun: false, sampled: None, tally, broken: None }
+        Self { rows, manner, context, begun: false, sampled: None, steps: Vec::new(), tally, broken: None }
     }
 
     pub(super) fn unseen(&self) -> Vec<String> {
@@ -113,6 +129,11 @@ impl Making {
         self.sampled.is_some()
     }
 
+    /// Notes that the request waited from `start_ns` until now for its records to be durable.
+    pub(super) fn waited(&mut self, start_ns: u64) {
+        self.steps.push(Step { name: "log.wait_durable", start_ns, end_ns: stamp_unix_ns(), pieces: 0 });
+    }
+
     /// The next piece of the body, on a lane's own thread.
     pub(super) fn piece(&mut self, bench: &mut Bench, pieces: &[Bytes], ended: bool) {
         if !std::mem::replace(&mut self.begun, true) {
@@ -122,15 +143,32 @@ impl Making {
                 Some(context) => layers.begin_in("http.post_tokens", context),
             };
         }
-        if !self.is_over() {
-            self.rows(bench, pieces, ended);
+        if self.is_over() {
+            return;
         }
-        if ended || self.is_over() {
-            self.finish(bench);
+        if self.sampled.is_none() {
+            self.rows(bench, pieces, ended);
+        } else {
+            let start_ns = stamp_unix_ns();
+            self.rows(bench, pieces, ended);
+            self.made_from(start_ns);
         }
     }
 
-    /// Ends the span, if there is one.
+    /// Notes that a piece was at work on a lane from `start_ns` until now.
+    fn made_from(&mut self, start_ns: u64) {
+        let end_ns = stamp_unix_ns();
+        let full = self.steps.len() >= MOST_STEPS;
+        match self.steps.last_mut().filter(|_| full) {
+            Some(last) => {
+                last.end_ns = end_ns;
+                last.pieces += 1;
+            }
+            None => self.steps.push(Step { name: "tokens.make", start_ns, end_ns, pieces: 1 }),
+        }
+    }
+
+    /// Ends the span, if there is one, with what was done within it as its children.
     pub(super) fn finish(&mut self, bench: &mut Bench) {
         let Some(sampled) = self.sampled.take() else { return };
         let failed = self.is_over() || (self.tally.made == 0 && self.tally.refused > 0);
@@ -139,7 +177,15 @@ impl Making {
         attributes[1] = Some(("http.route", Value::Str("/v1/tokens")));
         attributes[2] = Some(("tokens.made", Value::U64(self.tally.made)));
         attributes[3] = Some(("tokens.refused", Value::U64(self.tally.refused)));
-        bench.lane.layers().end(sampled, failed, None, attributes);
+        let layers = bench.lane.layers();
+        let Some(ids) = layers.end(sampled, failed, None, attributes) else { return };
+        for step in self.steps.drain(..) {
+            let mut span = sampled.step(ids, step.name, step.start_ns, step.end_ns);
+            if step.pieces > 0 {
+                span.attributes[0] = Some(("http.body.pieces", Value::U64(step.pieces)));
+            }
+            layers.spans.finish(&span);
+        }
     }
 
     fn rows(&mut self, bench: &mut Bench, pieces: &[Bytes], ended: bool) {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use hyper::body::Incoming;
 use hyper::header::CONTENT_TYPE;
 use hyper::{HeaderMap, Request, StatusCode};
+use ng_core::clock::stamp_unix_ns;
 use serde::Serialize;
 
 use super::answer::{Answer, Problem, json};
@@ -168,15 +169,6 @@ async fn run(
                 if problem.status == StatusCode::PAYLOAD_TOO_LARGE {
                     pieces.drain().await;
                 }
-                if making.is_sampled()
-                    && let Ok(permit) = engine.lanes.try_permit()
-                {
-                    let finished = engine.lanes.run(permit, move |bench| {
-                        making.finish(bench);
-                        making
-                    });
-                    making = finished.await.map_err(not_done)?;
-                }
                 return Ok((making, Some(problem)));
             }
         };
@@ -239,14 +231,16 @@ async fn answer(
         problem = Some(broken);
     }
     let unseen = making.unseen();
-    let tally = &making.tally;
-    if let Some(why) = &tally.stopped {
+    if let Some(why) = &making.tally.stopped {
         problem = Some(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "log", why.clone()));
     }
     let mut is_durable = false;
-    if durable && tally.made > 0 {
+    if durable && making.tally.made > 0 {
         let patience = Duration::from_millis(service.config().durable_timeout_ms);
-        match engine.wait_durable(tally.ticket, patience).await {
+        let start_ns = making.is_sampled().then(stamp_unix_ns);
+        let waited = engine.wait_durable(making.tally.ticket, patience).await;
+        start_ns.into_iter().for_each(|start_ns| making.waited(start_ns));
+        match waited {
             Ok(()) => is_durable = true,
             Err(error @ ng_core::wal::WaitError::TimedOut { .. }) => {
                 problem.get_or_insert_with(|| {
@@ -260,6 +254,21 @@ async fn answer(
             }
         }
     }
+    let patience = Duration::from_millis(service.config().request_timeout_ms);
+    if making.is_sampled()
+        && let Ok(permit) = engine.lanes.permit(patience).await
+    {
+        // Lanes write spans.
+        let finished = engine.lanes.run(permit, move |bench| {
+            making.finish(bench);
+            making
+        });
+        making = match finished.await {
+            Ok(making) => making,
+            Err(why) => return not_done(why).answer(),
+        };
+    }
+    let tally = &making.tally;
     let only = |reason: &str| tally.refused_by.len() == 1 && tally.refused_by.contains_key(reason);
     let status = match &problem {
         Some(problem) => problem.status,

@@ -226,7 +226,12 @@ impl Builder {
         };
         if config.guardian.cleanup && !stack.admission.is_off() {
             let policy = config.guardian.cleanup_policy;
-            let cleaner = Arc::new(Cleaner::new(stack.lane("cleanup")?, Arc::clone(&stack.store), policy));
+            let cleaner = Cleaner::new(stack.lane("cleanup")?, Arc::clone(&stack.store), policy);
+            let admission = stack.admission.clone();
+            let cleaner = Arc::new(cleaner.resting(move || {
+                let stats = admission.shared().stats();
+                Some((stats.used, stats.limit))
+            }));
             let weak: std::sync::Weak<dyn ng_core::admission::Reclaim> = Arc::downgrade(&cleaner) as _;
             stack.admission.shared().set_reclaim(weak);
             stack.cleaner = Some(cleaner);

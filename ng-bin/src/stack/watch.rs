@@ -126,6 +126,12 @@ fn register_space(sink: &dyn MetricSink, log: &Arc<ng_wal::Log>) -> Result<(), R
         let log = Arc::clone(log);
         sink.gauge_from(&MetricDesc::new(name, help), Box::new(move || as_float(read(&log.space()))))?;
     }
+    let watched = Arc::clone(log);
+    let fill = MetricDesc::new(
+        "neurograph_wal_segment_fill_ratio",
+        "Share of the running segment that is used; at 1 the next block begins another one.",
+    );
+    sink.gauge_from(&fill.unit("ratio", Scale::One), Box::new(move || watched.segment_fill()))?;
     let counters: [(&str, &str, Read); 3] = [
         ("neurograph_wal_checkpoints_total", "Checkpoints made.", |space| space.checkpoints),
         ("neurograph_wal_segments_reused_total", "Segments used again.", |space| space.reused),

@@ -139,3 +139,22 @@ fn without_a_file_sighup_ends_nothing() {
     wait_for("the start", || early.state().1 == "ready");
     wait_for("the answer", || early.said().contains("nothing has changed"));
 }
+
+#[test]
+fn another_level_of_the_log_is_in_force_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let service = Service::start(dir.path(), "[log]\nlevel = \"error\"\n");
+    let pid = service.child.id();
+    // A word at the level of information, which is shown where the new level lets it through.
+    let told = "the log has another level";
+    for level in ["warn", "info", "error", "debug"] {
+        rewrite(dir.path(), &format!("[log]\nlevel = \"{level}\"\n"));
+        signal(pid, "HUP");
+        wait_for("the level", || setting(&service, "log.level").0 == format!("\"{level}\""));
+    }
+    let (status, said) = service.stop();
+    assert_eq!(status.code(), Some(0), "{said}");
+    let lines: Vec<&str> = said.lines().filter(|line| line.contains(told)).collect();
+    assert!(lines.len() == 2 && lines[0].contains("info") && lines[1].contains("debug"), "{said}");
+    assert!(!said.contains("stays"), "{said}");
+}

@@ -9,11 +9,15 @@ const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 
 /// The spans of requests that a service wrote until its end.
 fn written(service: Service, dir: &std::path::Path) -> Vec<Value> {
+    let all = all_written(service, dir).into_iter();
+    all.filter(|span| span["name"] == "http.post_tokens").collect()
+}
+
+fn all_written(service: Service, dir: &std::path::Path) -> Vec<Value> {
     let (status, said) = service.stop();
     assert_eq!(status.code(), Some(0), "{said}");
     let text = std::fs::read_to_string(spans(dir)).unwrap_or_default();
-    let all = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-    all.filter(|span| span["name"] == "http.post_tokens").collect()
+    text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()).collect()
 }
 
 fn post(service: &Service, headers: &[(&str, &str)]) {
@@ -71,4 +75,30 @@ fn wishes_are_everyones_where_the_configuration_says_so() {
     let service = Service::start(dir.path(), "[tracing]\nrate = 0.0\n[serve]\ntrust_wishes = true\n");
     post(&service, &[("X-Force-Trace", "1")]);
     assert_eq!(written(service, dir.path()).len(), 1);
+}
+
+#[test]
+fn a_sampled_request_shows_what_it_was_at_as_its_children() {
+    let dir = tempfile::tempdir().unwrap();
+    let service = Service::start(dir.path(), "[tracing]\nrate = 0.0\n[serve]\ntrust_wishes = true\n");
+    let headers = [("Content-Type", NDJSON), ("traceparent", &*format!("00-{TRACE}-00f067aa0ba902b7-01"))];
+    let body = b"{\"weight\":1}\n";
+    let reply = Client::new(&service.gateway).request("POST", "/v1/tokens?durable=true", &headers, body);
+    assert_eq!(reply.status, 200, "{}", reply.json());
+    let spans = all_written(service, dir.path());
+    let one = |name: &str| {
+        let mut named = spans.iter().filter(|span| span["name"] == name);
+        let found = named.next().unwrap_or_else(|| panic!("no {name}: {spans:?}"));
+        assert!(named.next().is_none(), "{spans:?}");
+        found
+    };
+    let time = |span: &Value, key: &str| span[key].as_str().unwrap().parse::<u64>().unwrap();
+    let (root, make, wait) = (one("http.post_tokens"), one("tokens.make"), one("log.wait_durable"));
+    assert_eq!(root["parentSpanId"], "00f067aa0ba902b7");
+    for child in [make, wait] {
+        assert_eq!((&child["traceId"], &child["parentSpanId"]), (&TRACE.into(), &root["spanId"]));
+        assert!(time(root, "startTimeUnixNano") <= time(child, "startTimeUnixNano"));
+        assert!(time(child, "endTimeUnixNano") <= time(root, "endTimeUnixNano"));
+    }
+    assert!(time(make, "endTimeUnixNano") <= time(wait, "startTimeUnixNano"));
 }

@@ -8,6 +8,55 @@
 
 use rand::{Rng, rngs::SmallRng};
 
+/// How many operations are passed over before each sampled one.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Skips {
+    /// The bits of the rate.
+    rate: u64,
+    /// 1 / ln(1 − rate): −0 at the rate 1, −∞ at 0.
+    scale: f64,
+}
+
+impl Skips {
+    /// Those of the rate 0.
+    pub(crate) const NEVER: Self = Self { rate: 0, scale: f64::NEG_INFINITY };
+
+    /// Those of a rate, by its bits.
+    pub(crate) fn at(rate_bits: u64) -> Self {
+        Self { rate: rate_bits, scale: (-f64::from_bits(rate_bits)).ln_1p().recip() }
+    }
+
+    #[inline(always)]
+    pub(crate) const fn rate_bits(&self) -> u64 {
+        self.rate
+    }
+
+    pub(crate) const fn rate(&self) -> f64 {
+        f64::from_bits(self.rate)
+    }
+
+    /// Whether nothing is ever sampled.
+    pub(crate) const fn are_endless(&self) -> bool {
+        self.scale.is_infinite()
+    }
+
+    /// The next one; [`u64::MAX`] if they are endless.
+    pub(crate) fn draw(&self, random: &mut SmallRng) -> u64 {
+        if self.are_endless() {
+            return u64::MAX;
+        }
+        #[expect(clippy::cast_precision_loss, reason = "53 bits fit")]
+        let uniform = ((random.next_u64() >> 11) + 1) as f64 * 2.0_f64.powi(-53);
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "both factors are at most 0; the cast rounds down and saturates"
+        )]
+        let skip = (uniform.ln() * self.scale) as u64;
+        skip
+    }
+}
+
 /// The countdown.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Countdown {
@@ -15,33 +64,23 @@ pub(crate) struct Countdown {
     left: u64,
     /// What `left` began with.
     drawn: u64,
-    /// The bits of the rate that it was drawn with.
-    rate: u64,
-    /// 1 / ln(1 − rate): −0 at the rate 1, −∞ at 0.
-    scale: f64,
+    /// What it is drawn from.
+    skips: Skips,
 }
 
 impl Countdown {
     /// One that samples nothing, until it follows a rate.
-    pub(crate) const NEVER: Self =
-        Self { left: u64::MAX, drawn: u64::MAX, rate: 0, scale: f64::NEG_INFINITY };
-
-    /// The bits of the rate in use.
-    #[inline(always)]
-    pub(crate) const fn rate_bits(&self) -> u64 {
-        self.rate
-    }
+    pub(crate) const NEVER: Self = Self { left: u64::MAX, drawn: u64::MAX, skips: Skips::NEVER };
 
     /// The rate in use.
     pub(crate) const fn rate(&self) -> f64 {
-        f64::from_bits(self.rate)
+        self.skips.rate()
     }
 
     /// Goes over to another rate. Gives how many operations were passed over at the old one.
     pub(crate) fn follow(&mut self, rate_bits: u64, random: &mut SmallRng) -> u64 {
         let passed = self.passed();
-        self.rate = rate_bits;
-        self.scale = (-self.rate()).ln_1p().recip();
+        self.skips = Skips::at(rate_bits);
         self.draw(random);
         passed
     }
@@ -61,29 +100,17 @@ impl Countdown {
         passes
     }
 
-    /// The countdown ended: how many are passed over before the sampled one, if there is one at all
-    /// (at the rate 0 there is none), and how many in all since it was drawn.
-    pub(crate) fn end(&mut self, random: &mut SmallRng) -> Option<(u64, u64)> {
-        let (before, in_all) = (self.left, self.drawn);
-        let sampled = !self.scale.is_infinite();
+    /// The countdown ended: how many were passed over before the sampled one since it was drawn, if
+    /// there is a sampled one at all (at the rate 0 there is none).
+    pub(crate) fn end(&mut self, random: &mut SmallRng) -> Option<u64> {
+        let in_all = self.drawn;
+        let sampled = !self.skips.are_endless();
         self.draw(random);
-        sampled.then_some((before, in_all))
+        sampled.then_some(in_all)
     }
 
     fn draw(&mut self, random: &mut SmallRng) {
-        self.left = if self.scale.is_infinite() {
-            u64::MAX
-        } else {
-            #[expect(clippy::cast_precision_loss, reason = "53 bits fit")]
-            let uniform = ((random.next_u64() >> 11) + 1) as f64 * 2.0_f64.powi(-53);
-            #[expect(
-                clippy::cast_possible_truncation,
-                clippy::cast_sign_loss,
-                reason = "both factors are at most 0; the cast rounds down and saturates"
-            )]
-            let skip = (uniform.ln() * self.scale) as u64;
-            skip
-        };
+        self.left = self.skips.draw(random);
         self.drawn = self.left;
     }
 }

@@ -8,7 +8,7 @@ use ng_core::sampling::{Decision, Outcome, Priority, Reason, SamplerLane, SpanCo
 use rand::{RngExt, rngs::SmallRng};
 
 use super::{
-    countdown::Countdown,
+    countdown::Skips,
     sampler::{Shared, Tally},
 };
 
@@ -20,7 +20,9 @@ const LOW: f64 = 0.1;
 /// One thread's side of sampling: [`Sampler::open_lane`](super::Sampler::open_lane) makes it.
 #[derive(Debug)]
 pub struct Gate {
-    countdown: Countdown,
+    skips: Skips,
+    /// The operation that is sampled next, by the tally's count of those before it.
+    next: u64,
     random: SmallRng,
     tally: Arc<Tally>,
     shared: Arc<Shared>,
@@ -28,24 +30,35 @@ pub struct Gate {
 
 impl Gate {
     pub(super) fn new(shared: Arc<Shared>, mut random: SmallRng) -> Self {
-        let mut countdown = Countdown::NEVER;
-        countdown.follow(shared.rate.bits(), &mut random);
-        Self { countdown, random, tally: shared.tally(), shared }
+        let skips = Skips::at(shared.rate.bits());
+        let next = skips.draw(&mut random);
+        Self { skips, next, random, tally: shared.tally(), shared }
     }
 
     #[cold]
     #[inline(never)]
     fn follow_rate(&mut self) {
-        let passed = self.countdown.follow(self.shared.rate.bits(), &mut self.random);
-        self.tally.passed(passed);
+        self.skips = Skips::at(self.shared.rate.bits());
+        self.draw();
     }
 
-    /// The countdown ends within the next operations.
+    fn draw(&mut self) {
+        self.next = self.tally.gated().saturating_add(self.skips.draw(&mut self.random));
+    }
+
+    /// The next sampled operation is among the next ones: how many are before it.
     #[cold]
     #[inline(never)]
-    fn end_countdown(&mut self) -> Option<u64> {
-        let (before, in_all) = self.countdown.end(&mut self.random)?;
-        self.tally.passed(in_all + 1);
+    fn end_skip(&mut self, operations: u64) -> Option<u64> {
+        let counted = self.tally.gated();
+        if self.skips.are_endless() {
+            // So many that the count of them begins anew.
+            self.tally.set_gated(counted.wrapping_add(operations));
+            return None;
+        }
+        let before = self.next - counted;
+        self.tally.set_gated(self.next.wrapping_add(1));
+        self.draw();
         self.tally.sampled(Reason::Rate);
         Some(before)
     }
@@ -77,10 +90,16 @@ impl Gate {
 impl SamplerLane for Gate {
     #[inline(always)]
     fn gate(&mut self, operations: u64) -> Option<u64> {
-        if self.shared.rate.bits() != self.countdown.rate_bits() {
+        if self.shared.rate.bits() != self.skips.rate_bits() {
             self.follow_rate();
         }
-        if self.countdown.pass(operations) { None } else { self.end_countdown() }
+        // The count that readers see is the countdown: exact at any time for one store.
+        let counted = self.tally.gated();
+        if operations <= self.next - counted {
+            self.tally.set_gated(counted + operations);
+            return None;
+        }
+        self.end_skip(operations)
     }
 
     /// Nothing is sampled while sampling is switched off. Whoever insists is sampled, within the
@@ -106,7 +125,7 @@ impl SamplerLane for Gate {
             Priority::Low => self.by_lot(self.probability() * LOW, Reason::Priority),
             Priority::Normal => {
                 let sampled = self.gate(1).is_some();
-                Decision { sampled, reason: Reason::Rate, probability: self.countdown.rate() }
+                Decision { sampled, reason: Reason::Rate, probability: self.skips.rate() }
             }
         }
     }
@@ -124,7 +143,6 @@ impl SamplerLane for Gate {
 
 impl Drop for Gate {
     fn drop(&mut self) {
-        self.tally.passed(self.countdown.passed());
         self.shared.roster.leave(&self.tally);
     }
 }
@@ -233,15 +251,20 @@ mod tests {
     }
 
     #[test]
-    fn operations_are_counted_to_the_last_once_the_lane_ends() {
+    fn operations_are_counted_to_the_last_at_any_time() {
         let sampler = Sampler::new(0.01, Some(4)).unwrap();
         let mut gate = sampler.open_lane();
         sampled(&mut gate, 96_000, 64);
+        assert_eq!(sampler.stats().operations, 96_000);
         assert!(sampler.set_rate(0.3));
-        sampled(&mut gate, 96_000, 3);
-        assert!(sampler.stats().operations <= 192_000);
+        for n in 1..=96_000 {
+            gate.gate(1);
+            assert_eq!(sampler.stats().operations, 96_000 + n);
+        }
+        gate.decide(&SpanContext { forced: true, ..SpanContext::default() });
+        assert_eq!(sampler.stats().operations, 192_001);
         drop(gate);
-        assert_eq!(sampler.stats().operations, 192_000);
+        assert_eq!(sampler.stats().operations, 192_001);
     }
 
     #[test]

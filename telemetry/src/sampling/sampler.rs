@@ -68,9 +68,12 @@ pub enum SamplerError {
     Thread(#[source] std::io::Error),
 }
 
-/// What one lane counts.
+/// What one lane counts. Written at each operation, so no other lane's may lie beside it.
 #[derive(Debug)]
+#[repr(align(128))]
 pub(crate) struct Tally {
+    /// Operations that passed the lane's gate.
+    gated: OwnedCell,
     by_reason: [OwnedCell; Reason::ALL.len()],
     failed: OwnedCell,
     operations: OwnedCell,
@@ -80,6 +83,7 @@ pub(crate) struct Tally {
 impl Tally {
     fn new() -> Self {
         Self {
+            gated: OwnedCell::new(),
             by_reason: std::array::from_fn(|_| OwnedCell::new()),
             failed: OwnedCell::new(),
             operations: OwnedCell::new(),
@@ -91,6 +95,18 @@ impl Tally {
     #[inline]
     pub(crate) fn sampled(&self, reason: Reason) {
         self.by_reason[reason as usize].add(1);
+    }
+
+    /// Operations that passed the gate so far, to the owner itself.
+    #[inline(always)]
+    pub(crate) fn gated(&self) -> u64 {
+        self.gated.own()
+    }
+
+    /// As many have passed it now.
+    #[inline(always)]
+    pub(crate) fn set_gated(&self, operations: u64) {
+        self.gated.set(operations);
     }
 
     /// Counts a failed one.
@@ -128,7 +144,8 @@ impl Fold for Tally {
             *total += cell.get();
         }
         totals.failed += self.failed.get();
-        totals.operations += self.operations.get();
+        totals.operations =
+            totals.operations.wrapping_add(self.operations.get()).wrapping_add(self.gated.get());
         totals.limited += self.limited.get();
     }
 }
@@ -326,7 +343,7 @@ pub struct Sampler {
     shared: Arc<Shared>,
     seed: Option<u64>,
     opened: AtomicU64,
-    #[expect(dead_code, reason = "kept at work until the sampler ends")]
+    /// At work until the sampler ends.
     controller: Option<Controller>,
 }
 
@@ -345,6 +362,16 @@ impl Sampler {
     /// # Errors
     /// See [`SamplerError`].
     pub fn start(options: SamplerOptions) -> Result<Self, SamplerError> {
+        let mut sampler = Self::uncontrolled(options)?;
+        if sampler.shared.needs_controller() {
+            let controller = Controller::start(Arc::clone(&sampler.shared)).map_err(SamplerError::Thread)?;
+            sampler.controller = Some(controller);
+        }
+        Ok(sampler)
+    }
+
+    /// One whose rates nobody steers yet.
+    fn uncontrolled(options: SamplerOptions) -> Result<Self, SamplerError> {
         let SamplerOptions { rate, adaptive, rules, limit_per_second, seed } = options;
         let wanted = checked(rate)?;
         if let Some(adaptive) = adaptive {
@@ -366,9 +393,7 @@ impl Sampler {
             limiter: Limiter::new(limit_per_second),
             roster: Roster::new(),
         });
-        let controller = shared.needs_controller().then(|| Controller::start(Arc::clone(&shared)));
-        let controller = controller.transpose().map_err(SamplerError::Thread)?;
-        Ok(Self { shared, seed, opened: AtomicU64::new(0), controller })
+        Ok(Self { shared, seed, opened: AtomicU64::new(0), controller: None })
     }
 
     /// A new lane, as its own type, so that its calls can be inlined.
@@ -511,20 +536,20 @@ mod tests {
         assert_eq!((rate("http.get"), rate("other"), rate("new")), (0.25, 0.125, 0.125));
     }
 
-    /// Many lanes' worth of operations at a steady pace, for the controller to watch.
-    fn run(gate: &mut Gate, per_millisecond: u64, seconds: f64) -> u64 {
-        let began = std::time::Instant::now();
-        let (mut sampled, mut millis) = (0, 0);
-        while began.elapsed().as_secs_f64() < seconds {
-            while millis < began.elapsed().as_millis() {
-                millis += 1;
-                let mut left = per_millisecond;
-                while let Some(index) = gate.gate(left) {
-                    left -= index + 1;
-                    sampled += 1;
-                }
+    /// So many seconds of operations at a steady pace, with the controller's ten rounds in each: how
+    /// many were sampled in the last one.
+    fn run(sampler: &Sampler, gate: &mut Gate, per_second: u64, seconds: u64) -> u64 {
+        let mut sampled = 0;
+        for round in 0..10 * seconds {
+            if round.is_multiple_of(10) {
+                sampled = 0;
             }
-            std::thread::sleep(std::time::Duration::from_millis(1));
+            let mut left = per_second / 10;
+            while let Some(index) = gate.gate(left) {
+                left -= index + 1;
+                sampled += 1;
+            }
+            sampler.shared.control(0.1);
         }
         sampled
     }
@@ -532,30 +557,44 @@ mod tests {
     #[test]
     fn a_target_is_met_whatever_the_load_and_a_change_of_load_is_followed() {
         let adaptive = Some(Adaptive { target_per_second: 200.0, ..Adaptive::default() });
-        let sampler = Sampler::start(SamplerOptions { adaptive, ..SamplerOptions::default() }).unwrap();
+        let options = SamplerOptions { adaptive, seed: Some(1), ..SamplerOptions::default() };
+        let sampler = Sampler::uncontrolled(options).unwrap();
         let mut gate = sampler.open_lane();
-        for per_millisecond in [1_000, 20] {
-            run(&mut gate, per_millisecond, 1.5);
-            let sampled = run(&mut gate, per_millisecond, 1.0);
-            assert!((80..500).contains(&sampled), "{sampled} a second at {per_millisecond} a millisecond");
+        for per_second in [1_000_000, 20_000, 5_000_000] {
+            let sampled = run(&sampler, &mut gate, per_second, 4);
+            // 200 and six standard deviations.
+            assert!((115..285).contains(&sampled), "{sampled} a second at {per_second} operations");
         }
     }
 
     #[test]
     fn a_limit_holds_the_rate_down_and_wishes_at_once() {
-        let sampler = Sampler::start(SamplerOptions {
-            rate: 1.0,
-            limit_per_second: Some(100.0),
-            ..SamplerOptions::default()
-        })
-        .unwrap();
+        let limit_per_second = Some(100.0);
+        let options =
+            SamplerOptions { rate: 1.0, limit_per_second, seed: Some(2), ..SamplerOptions::default() };
+        let sampler = Sampler::uncontrolled(options).unwrap();
         let mut gate = sampler.open_lane();
         let forced = ng_core::sampling::SpanContext { forced: true, ..Default::default() };
+        let began = std::time::Instant::now();
         let let_in = (0..10_000).filter(|_| gate.decide(&forced).sampled).count();
-        assert!((100..1_000).contains(&let_in), "{let_in}");
+        let most = 101.0 + 100.0 * began.elapsed().as_secs_f64();
+        assert!(let_in >= 100 && let_in as f64 <= most, "{let_in}");
         assert_eq!(sampler.stats().limited, 10_000 - let_in as u64);
-        run(&mut gate, 100, 1.5);
-        let sampled = run(&mut gate, 100, 1.0);
-        assert!((20..400).contains(&sampled), "{sampled} of 100,000 in a second");
+        let sampled = run(&sampler, &mut gate, 100_000, 4);
+        assert!((40..160).contains(&sampled), "{sampled} of 100,000 in a second");
+    }
+
+    #[test]
+    fn a_thread_steers_the_rate_where_there_is_a_target() {
+        let adaptive = Some(Adaptive { target_per_second: 1.0, ..Adaptive::default() });
+        let sampler = Sampler::start(SamplerOptions { adaptive, ..SamplerOptions::default() }).unwrap();
+        let before = sampler.rate();
+        let mut gate = sampler.open_lane();
+        let began = std::time::Instant::now();
+        while sampler.rate() >= before {
+            assert!(began.elapsed().as_secs() < 30, "the rate stays at {before}");
+            gate.gate(10_000);
+            std::thread::yield_now();
+        }
     }
 }

@@ -132,7 +132,7 @@ impl SamplingLayer {
             let probability = countdown.rate();
             let ended = countdown.end(&mut lane.random);
             place.countdown.set(countdown);
-            let (_, passed) = ended?;
+            let passed = ended?;
             lane.tally.passed(passed + 1);
             lane.tally.sampled(site.operation.reason());
             site.operation.operations.fetch_add(passed + 1, Ordering::Relaxed);

@@ -69,12 +69,20 @@ def take_metrics(request, headers):
                     line = {
                         "metric": metric.name, "unit": metric.unit, "kind": kind,
                         "attributes": attributes(point.attributes), "headers": headers,
+                        "start": point.start_time_unix_nano, "time": point.time_unix_nano,
+                        "temporality": getattr(getattr(metric, kind), "aggregation_temporality", None),
+                        "monotonic": getattr(getattr(metric, kind), "is_monotonic", None),
                     }
                     if kind == "exponential_histogram":
                         line["count"] = point.count
                         line["sum"] = point.sum
                         line["buckets"] = sum(point.positive.bucket_counts) + point.zero_count
-                        line["exemplars"] = [[e.trace_id.hex(), e.span_id.hex(), e.as_double] for e in point.exemplars]
+                        line["zero"], line["scale"] = point.zero_count, point.scale
+                        line["offset"], line["counts"] = point.positive.offset, list(point.positive.bucket_counts)
+                        line["exemplars"] = [
+                            [e.trace_id.hex(), e.span_id.hex(), e.as_double, e.time_unix_nano]
+                            for e in point.exemplars
+                        ]
                     else:
                         line["value"] = getattr(point, point.WhichOneof("value"))
                     say(line)

@@ -3,6 +3,7 @@
 //! Deletions go through a lane, so the log has them and a recovered store agrees; lanes go on
 //! meanwhile. Memory: 32 bytes for each token asked for at the most, usually a thirtieth of that.
 
+mod pace;
 mod victims;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,44 +13,55 @@ use ng_core::lane::DeletedBatch;
 
 use super::StackLane;
 use crate::config::CleanupPolicy;
+use pace::{Level, Pace};
 use victims::{Bracket, Lowest, Seen, key, removable};
 
 /// Tokens that are deleted at a time.
 const BATCH: usize = 512;
 
 /// Frees tokens for a guardian, on the guardian's thread.
-#[derive(Debug)]
 pub struct Cleaner {
     lane: Mutex<StackLane>,
     store: Arc<ng_core::TokenStore>,
     policy: CleanupPolicy,
+    level: Level,
+}
+
+impl std::fmt::Debug for Cleaner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Cleaner").field("policy", &self.policy).finish_non_exhaustive()
+    }
 }
 
 impl Cleaner {
-    pub(super) const fn new(lane: StackLane, store: Arc<ng_core::TokenStore>, policy: CleanupPolicy) -> Self {
-        Self { lane: Mutex::new(lane), store, policy }
+    pub(super) fn new(lane: StackLane, store: Arc<ng_core::TokenStore>, policy: CleanupPolicy) -> Self {
+        Self { lane: Mutex::new(lane), store, policy, level: Box::new(|| None) }
+    }
+
+    /// Rests between pieces while `level`, what is in use and of how many tokens, leaves room.
+    pub(super) fn resting(self, level: impl Fn() -> Option<(u64, u64)> + Send + Sync + 'static) -> Self {
+        Self { level: Box::new(level), ..self }
     }
 
     /// One pass. Returns how many it freed, and whether it is worth another.
     fn pass(&self, lane: &mut StackLane, wanted: u64, bracket: Bracket) -> Pass {
         let mut work = Work { lane, freed: 0, batch: Vec::with_capacity(BATCH), stopped: false };
         let mut between = Lowest::new(usize::try_from(wanted).unwrap_or(usize::MAX));
-        for (token, generation) in self.store.iter() {
-            if !removable(&token) {
-                continue;
+        let mut pace = Pace::new(&self.level, wanted);
+        self.store.glance(|seen| {
+            pace.step();
+            if !removable(seen.flags) {
+                return true;
             }
-            let key = key(self.policy, &token);
-            let seen = (token.id(), generation);
+            let key = key(self.policy, seen.weight, seen.timestamp);
             // A sample that was far off must not free more than was asked for.
             if key < bracket.sure && work.freed + (work.batch.len() as u64) < wanted {
-                work.push(seen);
-                if work.stopped {
-                    break;
-                }
+                work.push((seen.id, seen.generation));
             } else if key <= bracket.top {
-                between.push(key, seen);
+                between.push(key, (seen.id, seen.generation));
             }
-        }
+            !work.stopped
+        });
         work.flush();
         let missing = wanted.saturating_sub(work.freed);
         for seen in between.take(usize::try_from(missing).unwrap_or(usize::MAX)) {
@@ -138,7 +150,7 @@ mod tests {
         let mut left: Vec<_> = stack.store().iter().map(|(token, _)| token).collect();
         assert_eq!(left.len(), 905);
         assert_eq!(left.iter().filter(|token| token.has(flags::PERSISTENT)).count(), 100);
-        left.retain(removable);
+        left.retain(|token| removable(token.flags));
         // 90 of each hundred are removable, ten of each weight: weights −49 … −41 are gone, and
         // five of −39 (−40 is persistent).
         assert_eq!(left.iter().filter(|token| token.weight < -39.0).count(), 0);

@@ -6,7 +6,7 @@
 //! between them is kept in a list, from which exactly the missing number is chosen at the end.
 
 use ng_core::TokenStore;
-use ng_core::token::{Token, TokenId, flags};
+use ng_core::token::{TokenId, flags};
 
 use crate::config::CleanupPolicy;
 
@@ -24,10 +24,10 @@ pub(super) type Key = u32;
 pub(super) type Seen = (TokenId, u32);
 
 /// The key of a token under a policy.
-pub(super) const fn key(policy: CleanupPolicy, token: &Token) -> Key {
+pub(super) const fn key(policy: CleanupPolicy, weight: f32, timestamp: u32) -> Key {
     match policy {
-        CleanupPolicy::LowestWeight => weight_key(token.weight),
-        CleanupPolicy::Oldest => token.timestamp,
+        CleanupPolicy::LowestWeight => weight_key(weight),
+        CleanupPolicy::Oldest => timestamp,
     }
 }
 
@@ -37,9 +37,9 @@ const fn weight_key(weight: f32) -> u32 {
     if bits >> 31 == 1 { !bits } else { bits | 1 << 31 }
 }
 
-/// Whether a cleanup may delete it.
-pub(super) const fn removable(token: &Token) -> bool {
-    token.flags & (flags::PERSISTENT | flags::LOCKED) == 0
+/// Whether a cleanup may delete a token with these flags.
+pub(super) const fn removable(flags: u16) -> bool {
+    flags & (flags::PERSISTENT | flags::LOCKED) == 0
 }
 
 /// Two keys between which the line is.
@@ -63,8 +63,8 @@ impl Bracket {
         let mut keys: Vec<_> = store
             .sample(step, seed)
             .inspect(|_| sampled += 1)
-            .filter(|(token, _)| removable(token))
-            .map(|(token, _)| key(policy, &token))
+            .filter(|(token, _)| removable(token.flags))
+            .map(|(token, _)| key(policy, token.weight, token.timestamp))
             .collect();
         if step == 1 || live == 0 {
             return Self::OPEN;
