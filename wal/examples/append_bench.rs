@@ -1,11 +1,12 @@
 //! What an append costs, and how long it takes until all records are durable, as one JSON line.
 //!
-//! `cargo run --release -p ng-wal --example append_bench -- DIR [RECORDS] [LANES] [BACK END]`
+//! `cargo run --release -p ng-wal --example append_bench -- DIR [RECORDS] [LANES] [BACK END] [BUFFERS]`
 //!
 //! `append_ns` is the processor time of a lane's thread per record, system calls included;
 //! `wall_ms` ends when the last record is durable. `single` calls `append` for each record,
 //! `runs_of_64` calls `append_run` for 64 at a time. `writer_ms` is the processor time of all other
-//! threads of the process meanwhile.
+//! threads of the process meanwhile. The lags are of epochs, from the first record of each until the
+//! device has it.
 #![allow(
     clippy::print_stdout,
     clippy::unwrap_used,
@@ -59,10 +60,12 @@ fn measure(
     backend: BackendKind,
     records: usize,
     lanes: usize,
+    buffers: Option<usize>,
     work: fn(&mut LogLane, usize),
 ) {
     let spares = (records * RECORD).div_ceil(60 << 20) + 1;
     let options = LogOptions { spare_segments: spares.min(64), backend, ..LogOptions::new(dir.join(name)) };
+    let options = LogOptions { buffers: buffers.unwrap_or(options.buffers), ..options };
     let log = Log::open(options).unwrap();
     log.wait_spares(PATIENCE);
     let process = used_by(libc::CLOCK_PROCESS_CPUTIME_ID);
@@ -82,7 +85,7 @@ fn measure(
     let wall = start.elapsed();
     let others = used_by(libc::CLOCK_PROCESS_CPUTIME_ID) - process - used;
     let backend = log.backend().kind.label();
-    let stats = log.stats();
+    let (stats, lags) = (log.stats(), log.lags());
     let append_ns = used.as_nanos() as f64 / stats.records as f64;
     log.close(PATIENCE).unwrap();
     drop(log);
@@ -94,13 +97,15 @@ fn measure(
     let replayed = report.unwrap().records as f64 / start.elapsed().as_secs_f64();
     assert!(sum > 0 || records == 0);
     println!(
-        "{{\"what\":\"{name}\",\"backend\":\"{backend}\",\"lanes\":{lanes},\"records\":{},\"append_ns\":{append_ns:.2},\"stalled_ms\":{:.1},\"wall_ms\":{:.1},\"writer_ms\":{:.1},\"syncs\":{},\"blocks\":{},\"replay_records_per_s\":{replayed:.0}}}",
+        "{{\"what\":\"{name}\",\"backend\":\"{backend}\",\"lanes\":{lanes},\"records\":{},\"append_ns\":{append_ns:.2},\"stalled_ms\":{:.1},\"wall_ms\":{:.1},\"writer_ms\":{:.1},\"syncs\":{},\"blocks\":{},\"lag_p50_us\":{},\"lag_p99_us\":{},\"replay_records_per_s\":{replayed:.0}}}",
         stats.durable_records,
         stats.stalled_ns as f64 / 1e6,
         wall.as_secs_f64() * 1e3,
         others.as_secs_f64() * 1e3,
         stats.syncs,
         stats.blocks,
+        lags.p50.as_micros(),
+        lags.p99.as_micros(),
     );
 }
 
@@ -116,6 +121,7 @@ fn main() {
         Some("std") => BackendKind::Std,
         Some(other) => panic!("{other} is no back end: auto, uring, mmap or std"),
     };
-    measure(Path::new(&dir), "single", backend, records, lanes, single);
-    measure(Path::new(&dir), "runs_of_64", backend, records, lanes, runs);
+    let buffers = arguments.next().map(|count| count.parse().unwrap());
+    measure(Path::new(&dir), "single", backend, records, lanes, buffers, single);
+    measure(Path::new(&dir), "runs_of_64", backend, records, lanes, buffers, runs);
 }

@@ -90,10 +90,10 @@ fn lanes_that_wait_at_the_limit_and_the_checkpoint_that_they_wait_for_both_go_on
                     let due = log.wait_checkpoint_due(Duration::from_millis(10));
                     assert!(!(due && at_limit == AtLimit::Wait));
                     if due || log.space().full {
-                        let outcome = log.checkpoint(store, Duration::from_secs(10));
+                        let outcome = log.checkpoint(store, PATIENCE);
                         // Else the others would wait for ever.
                         if outcome.is_err() {
-                            drop(log.close(Duration::from_secs(10)));
+                            drop(log.close(PATIENCE));
                         }
                         outcome.unwrap();
                         made += 1;
@@ -168,7 +168,7 @@ fn lanes_that_wait_at_the_limit_go_on_by_the_snapshot_of_an_engine_of_another_ki
     let disk = SimStorage::default();
     let options = limited(AtLimit::Checkpoint);
     let log = open(options.clone(), &disk);
-    const RECORDS: u64 = 40_000;
+    const RECORDS: u64 = 60_000;
     let made = std::thread::scope(|scope| {
         let log = &log;
         let lane = scope.spawn(move || {
