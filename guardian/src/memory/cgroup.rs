@@ -95,7 +95,9 @@ impl Cgroup {
             limits.filter(|(limit, ..)| *limit < NO_LIMIT).min_by_key(|(limit, ..)| *limit)?;
         let used = number(&level.used)?;
         let reclaimable = match self.last_stat {
-            Some((known, bytes)) if known == at && used < limit / 2 && self.readings % STAT_EACH != 0 => {
+            Some((known, bytes))
+                if known == at && used < limit / 2 && !self.readings.is_multiple_of(STAT_EACH) =>
+            {
                 bytes
             }
             _ => level.stat.as_ref().and_then(whole).map(|stat| reclaimable(&stat)),
