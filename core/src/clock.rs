@@ -3,6 +3,10 @@
 //! `Instant::now` costs 22 ns on the machine of docs/stress.md, a tick a quarter of one. A tick
 //! is at most one period old (plus what the scheduler adds); it never goes backwards.
 
+mod stamp;
+
+pub use stamp::stamp_unix_ns;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;

@@ -3,7 +3,8 @@
 //!
 //! Each loop keeps several independent operations in flight (counters in turn, values from an
 //! array), so it measures throughput and not the latency of one chain. An empty loop of the same
-//! shape is shown, and not subtracted.
+//! shape is shown, and not subtracted. A word after the program's name chooses the rows that have it
+//! in their name.
 #![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a benchmark reports to the terminal")]
 
 use std::{hint::black_box, sync::Barrier, time::Instant};
@@ -244,14 +245,15 @@ fn main() {
         }),
     ];
     let mut figures = vec![[Vec::new(), Vec::new()]; table.len()];
+    let part = std::env::args().nth(1).unwrap_or_default();
     for _ in 0..ROUNDS {
-        for (row, (_, measure)) in table.iter().enumerate() {
+        for (row, (_, measure)) in table.iter().enumerate().filter(|(_, row)| row.0.contains(&part)) {
             for threads in [1, 2] {
                 figures[row][threads - 1].push(measure(threads));
             }
         }
     }
-    for ((name, _), mut figures) in table.iter().zip(figures) {
+    for ((name, _), mut figures) in table.iter().zip(figures).filter(|((name, _), _)| name.contains(&part)) {
         let [one, two] = figures.each_mut().map(|rounds| {
             rounds.sort_by(f64::total_cmp);
             format!("{:.2} ({:.2})", rounds[ROUNDS / 2], rounds[0])

@@ -46,6 +46,8 @@ pub(crate) struct Exchange {
     full_space: (u64, Option<Full>),
     /// How often lanes that it holds back were let through.
     rounds: u64,
+    /// Nobody makes room there: lanes are refused instead of waiting for ever.
+    hopeless: bool,
     writer: WriterRests,
     poison: Option<Box<Poison>>,
 }
@@ -258,7 +260,7 @@ impl Hub {
                 Some(Full { used, limit }) => AppendError::NoRoom { used_bytes: used, limit_bytes: limit },
                 None => AppendError::Full { buffers },
             };
-            if full.is_some() && self.options.at_limit == AtLimit::Fail {
+            if full.is_some() && (self.options.at_limit == AtLimit::Fail || exchange.hopeless) {
                 break Err(refused());
             }
             exchange = match self.options.on_full {
@@ -293,6 +295,12 @@ impl Hub {
                 self.for_lanes.notify_all();
             }
         }
+    }
+
+    /// From now on lanes that the limit holds back are refused, those that wait there too.
+    pub(crate) fn refuse_at_limit(&self) {
+        lock(&self.exchange).hopeless = true;
+        self.for_lanes.notify_all();
     }
 
     /// Lets each lane that the limit holds back now have one block, and no other lane.

@@ -241,6 +241,13 @@ impl Log {
         self.supply.wait_due(timeout)
     }
 
+    /// Says that nobody will make a checkpoint any more, for whoever has made them and gives up: at
+    /// [`LogOptions::max_log_bytes`] lanes are refused from now on, as under
+    /// [`crate::AtLimit::Fail`], instead of waiting for ever. A checkpoint makes room all the same.
+    pub fn refuse_at_limit(&self) {
+        self.hub.refuse_at_limit();
+    }
+
     /// What the log's files take.
     #[must_use]
     pub fn space(&self) -> SpaceReport {

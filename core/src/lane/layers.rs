@@ -4,7 +4,7 @@
 //! It adds no cost of its own: with no-ops it compiles to nothing.
 
 use crate::admission::{AdmissionLane, NoAdmission};
-use crate::clock::precise_unix_ns;
+use crate::clock::stamp_unix_ns;
 use crate::events::{Event, EventKind, EventLane, NoRecorder, Tier};
 use crate::metrics::{
     CounterId, Exemplar, HistogramId, MetricDesc, MetricLane, MetricSink, NoMetrics, RegisterError, Scale,
@@ -147,7 +147,7 @@ where
         let decision = self.sampler.decide(context);
         decision.sampled.then(|| Sampled {
             name,
-            start_ns: precise_unix_ns(),
+            start_ns: stamp_unix_ns(),
             context: *context,
             reason: decision.reason,
             probability: decision.probability,
@@ -159,7 +159,7 @@ where
     pub fn sampled(&mut self, name: &'static str) -> Sampled {
         Sampled {
             name,
-            start_ns: precise_unix_ns(),
+            start_ns: stamp_unix_ns(),
             context: SpanContext::default(),
             reason: Reason::Rate,
             probability: self.sampler.probability(),
@@ -176,7 +176,7 @@ where
         duration: Option<HistogramId>,
         attributes: [Option<(&'static str, Value)>; MAX_ATTRIBUTES],
     ) -> Option<(TraceId, SpanId)> {
-        let end_ns = precise_unix_ns().max(sampled.start_ns);
+        let end_ns = stamp_unix_ns().max(sampled.start_ns);
         let duration_ns = end_ns - sampled.start_ns;
         self.sampler.outcome(Outcome { duration_ns, failed });
         if let Some(histogram) = duration {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use hyper::StatusCode;
 use hyper::body::Bytes;
-use ng_core::clock::precise_unix_ns;
+use ng_core::clock::stamp_unix_ns;
 use ng_core::lane::{CreateError, Sampled};
 use ng_core::sampling::SpanContext;
 use ng_core::spans::{MAX_ATTRIBUTES, SpanLane as _, Value};
@@ -131,7 +131,7 @@ impl Making {
 
     /// Notes that the request waited from `start_ns` until now for its records to be durable.
     pub(super) fn waited(&mut self, start_ns: u64) {
-        self.steps.push(Step { name: "log.wait_durable", start_ns, end_ns: precise_unix_ns(), pieces: 0 });
+        self.steps.push(Step { name: "log.wait_durable", start_ns, end_ns: stamp_unix_ns(), pieces: 0 });
     }
 
     /// The next piece of the body, on a lane's own thread.
@@ -149,7 +149,7 @@ impl Making {
         if self.sampled.is_none() {
             self.rows(bench, pieces, ended);
         } else {
-            let start_ns = precise_unix_ns();
+            let start_ns = stamp_unix_ns();
             self.rows(bench, pieces, ended);
             self.made_from(start_ns);
         }
@@ -157,7 +157,7 @@ impl Making {
 
     /// Notes that a piece was at work on a lane from `start_ns` until now.
     fn made_from(&mut self, start_ns: u64) {
-        let end_ns = precise_unix_ns();
+        let end_ns = stamp_unix_ns();
         let full = self.steps.len() >= MOST_STEPS;
         match self.steps.last_mut().filter(|_| full) {
             Some(last) => {

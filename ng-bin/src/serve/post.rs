@@ -7,7 +7,7 @@ use std::time::Duration;
 use hyper::body::Incoming;
 use hyper::header::CONTENT_TYPE;
 use hyper::{HeaderMap, Request, StatusCode};
-use ng_core::clock::precise_unix_ns;
+use ng_core::clock::stamp_unix_ns;
 use serde::Serialize;
 
 use super::answer::{Answer, Problem, json};
@@ -237,7 +237,7 @@ async fn answer(
     let mut is_durable = false;
     if durable && making.tally.made > 0 {
         let patience = Duration::from_millis(service.config().durable_timeout_ms);
-        let start_ns = making.is_sampled().then(precise_unix_ns);
+        let start_ns = making.is_sampled().then(stamp_unix_ns);
         let waited = engine.wait_durable(making.tally.ticket, patience).await;
         start_ns.into_iter().for_each(|start_ns| making.waited(start_ns));
         match waited {

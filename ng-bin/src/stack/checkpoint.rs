@@ -67,6 +67,8 @@ fn run(log: &Log, store: &TokenStore, stop: &Stop) {
             }
             Err(error @ CheckpointError::Foreign { .. }) => {
                 tracing::warn!(%error, "no checkpoints are written");
+                // Else lanes would wait at `wal.max_log_mib` for one that never comes.
+                log.refuse_at_limit();
                 return;
             }
             Err(error) => {

@@ -40,6 +40,7 @@ fn a_stack_without_layers_is_the_bare_store() {
 #[cfg(all(feature = "wal", feature = "guardian", feature = "telemetry", feature = "blackbox"))]
 mod full {
     use super::*;
+    use ng_core::wal::WalLane;
 
     fn everything_in(dir: &std::path::Path) -> StackConfig {
         let mut config = StackConfig::default();
@@ -50,6 +51,23 @@ mod full {
         config.blackbox.dir = dir.join("rings");
         config.blackbox.keep_on_exit = true;
         config
+    }
+
+    /// No checkpoint of the store can hold them, so nobody ever makes room.
+    #[test]
+    fn an_engine_whose_records_are_no_tokens_is_refused_at_the_logs_limit_and_not_held_for_ever() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut config = everything_in(dir.path());
+        config.wal.max_log_mib = 96;
+        let stack = Stack::builder().config(config).build().unwrap();
+        let mut lane = stack.lane("test").unwrap();
+        let payload = [7; 4096];
+        let refused = (0..48 << 10)
+            .find_map(|_| lane.layers().wal.append(ng_core::wal::RecordKind::USER, &payload).err());
+        let error = refused.unwrap();
+        assert!(matches!(error, ng_core::wal::AppendError::NoRoom { .. }), "{error}");
+        drop(lane);
+        stack.shutdown(Duration::from_secs(60)).unwrap();
     }
 
     #[test]

@@ -46,7 +46,8 @@ fn the_examples_of_the_page_do_what_it_says() {
     }
     let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/service.md")).unwrap();
     let dir = tempfile::tempdir().unwrap();
-    let service = Service::start(dir.path(), "");
+    // One lane, so that the ids of what is sent follow from the order in which it is sent.
+    let service = Service::start(dir.path(), "[serve]\nlanes = 1\n");
     let blocks = blocks(&page);
     let mut ran = 0;
     for (at, (kind, text)) in blocks.iter().enumerate() {

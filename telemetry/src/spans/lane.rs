@@ -12,13 +12,13 @@ use std::sync::{
 
 use ng_core::{
     sampling::Reason,
-    spans::{FinishedSpan, SpanId, SpanLane, TraceId},
+    spans::{FinishedSpan, SpanId, SpanLane, TraceId, Value},
 };
 use rand::{Rng, rngs::SmallRng};
 
 use super::{
     record::SpanRecord,
-    ring::{Pushed, Ring, Writer},
+    ring::{Line, Pushed, Ring, Writer},
     writer::Shared,
 };
 use crate::{context::threshold, owned::OwnedCell, roster::Fold};
@@ -137,10 +137,10 @@ impl SpanRing {
 
     #[cold]
     #[inline(never)]
-    fn refuse(&self) -> Option<(TraceId, SpanId)> {
+    fn refuse(&self) -> bool {
         self.shelf.dropped.add(1);
         self.shared.depot.wake();
-        None
+        false
     }
 
     #[cold]
@@ -165,7 +165,8 @@ impl SpanLane for SpanRing {
             None => self.ids.trace(probability),
         };
         let id = self.ids.span();
-        self.finish_as(trace, id, span)
+        let attributes = span.attributes.iter().map_while(Option::as_ref);
+        self.write(Line::of(trace, id, span), attributes).then_some((trace, id))
     }
 }
 
@@ -175,24 +176,23 @@ impl SpanRing {
         &mut self.ids
     }
 
-    /// Takes a finished span that has its ids.
+    /// Takes a finished span that has its ids; `false` if it was dropped, which is counted.
     #[inline]
-    pub(crate) fn finish_as(
+    pub(crate) fn write<'a>(
         &mut self,
-        trace: TraceId,
-        id: SpanId,
-        span: &FinishedSpan,
-    ) -> Option<(TraceId, SpanId)> {
+        span: Line,
+        attributes: impl Iterator<Item = &'a (&'static str, Value)>,
+    ) -> bool {
         self.shelf.recorded.add(1);
         if self.shared.closed.load(Ordering::Relaxed) {
             return self.refuse();
         }
-        match self.shelf.ring.push(&mut self.writer, trace, id, span) {
+        match self.shelf.ring.push(&mut self.writer, span, attributes) {
             Pushed::In => {}
             Pushed::Half => self.half_full(),
             Pushed::Full => return self.refuse(),
         }
-        Some((trace, id))
+        true
     }
 }
 

@@ -32,4 +32,5 @@ pub use lane::SpanRing;
 pub(crate) use lane::{Ids, is_by_lot};
 pub use otlp_file::OtlpFile;
 pub use record::{Details, SpanEvent, SpanKind, SpanRecord, Text};
+pub(crate) use ring::Line;
 pub use writer::{SpanIntake, SpanOptions, SpanWriter, StartError};

@@ -54,6 +54,38 @@ pub(super) struct Writer {
     tail: u64,
 }
 
+/// A span without its attributes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Line {
+    pub(crate) trace: TraceId,
+    pub(crate) id: SpanId,
+    pub(crate) parent: Option<SpanId>,
+    pub(crate) name: &'static str,
+    pub(crate) start_ns: u64,
+    pub(crate) end_ns: u64,
+    pub(crate) failed: bool,
+    pub(crate) reason: Reason,
+    pub(crate) probability: f64,
+}
+
+impl Line {
+    /// That of a span which has its ids.
+    #[inline(always)]
+    pub(super) const fn of(trace: TraceId, id: SpanId, span: &FinishedSpan) -> Self {
+        Self {
+            trace,
+            id,
+            parent: span.parent,
+            name: span.name,
+            start_ns: span.start_ns,
+            end_ns: span.end_ns,
+            failed: span.failed,
+            reason: span.reason,
+            probability: span.probability,
+        }
+    }
+}
+
 /// What came of a span.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Pushed {
@@ -93,12 +125,11 @@ impl Ring {
 
     /// Writes a span. Only the thread that has the `writer` may call it.
     #[inline(always)]
-    pub(super) fn push(
+    pub(super) fn push<'a>(
         &self,
         writer: &mut Writer,
-        trace: TraceId,
-        id: SpanId,
-        span: &FinishedSpan,
+        span: Line,
+        attributes: impl Iterator<Item = &'a (&'static str, Value)>,
     ) -> Pushed {
         let room = self.words.len() as u64;
         if room - (writer.head - writer.tail) < MOST_WORDS as u64 {
@@ -111,7 +142,7 @@ impl Ring {
         let first = writer.head;
         let mut at = first + HEAD_WORDS as u64;
         let mut count = 0;
-        for &(key, value) in span.attributes.iter().map_while(Option::as_ref) {
+        for &(key, value) in attributes.take(MAX_ATTRIBUTES) {
             let (kind, text, value) = match value {
                 Value::U64(n) => (0, 0, n),
                 Value::F64(n) => (1, 0, n.to_bits()),
@@ -127,10 +158,10 @@ impl Ring {
         let flags = u64::from(span.failed) | u64::from(span.parent.is_some()) << 1;
         self.set(first, short(span.name.len(), 32) | count << 32 | (span.reason as u64) << 40 | flags << 48);
         #[expect(clippy::cast_possible_truncation, reason = "the two halves of a trace id")]
-        let (high, low) = ((trace.0 >> 64) as u64, trace.0 as u64);
+        let (high, low) = ((span.trace.0 >> 64) as u64, span.trace.0 as u64);
         self.set(first + 1, high);
         self.set(first + 2, low);
-        self.set(first + 3, id.0);
+        self.set(first + 3, span.id.0);
         self.set(first + 4, span.parent.map_or(0, |parent| parent.0));
         self.set(first + 5, address(span.name));
         self.set(first + 6, span.start_ns);
@@ -232,6 +263,11 @@ mod tests {
 
     use super::*;
 
+    fn push(ring: &Ring, writer: &mut Writer, trace: TraceId, id: SpanId, span: &FinishedSpan) -> Pushed {
+        let attributes = span.attributes.iter().map_while(Option::as_ref);
+        ring.push(writer, Line::of(trace, id, span), attributes)
+    }
+
     fn full_span(n: u64) -> FinishedSpan {
         let mut span = sample_span("full");
         span.attributes = [
@@ -255,7 +291,7 @@ mod tests {
             span.failed = n % 5 == 0;
             span.reason = Reason::ALL[usize::try_from(n).unwrap() % Reason::ALL.len()];
             let (trace, id) = (TraceId(u128::MAX - u128::from(n)), SpanId(n + 1));
-            assert_ne!(ring.push(&mut writer, trace, id, &span), Pushed::Full);
+            assert_ne!(push(&ring, &mut writer, trace, id, &span), Pushed::Full);
             let mut out = Vec::new();
             assert_eq!(ring.drain(|record| out.push(record)), 1);
             let expected = FinishedSpan { trace: None, ..span };
@@ -267,7 +303,7 @@ mod tests {
     fn a_full_ring_refuses_and_half_is_told_once() {
         let ring = Ring::with_room_for(16);
         let mut writer = Writer::default();
-        let mut push = || ring.push(&mut writer, TraceId(1), SpanId(1), &sample_span("x"));
+        let mut push = || push(&ring, &mut writer, TraceId(1), SpanId(1), &sample_span("x"));
         let pushed: Vec<Pushed> = (0..100).map(|_| push()).collect();
         assert_eq!(pushed.iter().filter(|p| **p == Pushed::Half).count(), 1);
         let fits = pushed.iter().filter(|p| **p != Pushed::Full).count();
@@ -294,7 +330,8 @@ mod loom_tests {
                 let mut writer = Writer::default();
                 let push = |writer: &mut Writer, n: u64| {
                     let span = FinishedSpan { start_ns: n, ..sample_span("x") };
-                    writing.push(writer, TraceId(u128::from(n)), SpanId(n), &span)
+                    let attributes = span.attributes.iter().map_while(Option::as_ref);
+                    writing.push(writer, Line::of(TraceId(u128::from(n)), SpanId(n), &span), attributes)
                 };
                 (1..=2_u64).filter(|n| push(&mut writer, *n) != Pushed::Full).count()
             });

@@ -22,7 +22,7 @@
 //! | `layer` | what a subscriber asks: enabled, new, entered, closed |
 //! | `late` | a place for a layer that can only be made after the subscriber |
 //! | `sites` | which callsites are roots, and at which rate |
-//! | `thread` | what one thread is within, and its countdowns |
+//! | `thread`, `scopes` | what one thread is within, and its countdowns |
 //! | `open` | a span that is under way: attributes, events, links, limits |
 //! | `handle` | a decision carried by hand |
 //! | `op` | the root guard for lanes, [`op!`](crate::op) |
@@ -32,6 +32,7 @@ mod late;
 mod layer;
 mod op;
 mod open;
+mod scopes;
 mod sites;
 mod thread;
 

@@ -11,16 +11,17 @@ use std::{
 };
 
 use ng_core::{
-    clock::precise_unix_ns,
+    clock::stamp_unix_ns,
     sampling::Reason,
-    spans::{FinishedSpan, MAX_ATTRIBUTES, SpanId, TraceId, Value},
+    spans::{MAX_ATTRIBUTES, SpanId, TraceId, Value},
 };
 use rand::rngs::SmallRng;
 
-use super::thread::{self, Hot, Mode, Sampled, hot};
+use super::thread::{self, Hot, Mode, hot};
 use crate::{
     Sampler, SpanRing, SpanWriter,
     sampling::{Operation, Tally, countdown::Countdown},
+    spans::Line,
 };
 
 /// Begins an operation on an [`Ops`], and gives the [`Span`] that ends it when it is dropped.
@@ -87,6 +88,21 @@ pub struct Ops {
     random: SmallRng,
     tally: Arc<Tally>,
     spans: SpanRing,
+    /// Sampled operations under way, the innermost last among the first `depth`; kept, so that none is
+    /// made anew.
+    open: Vec<Open>,
+    depth: usize,
+}
+
+/// A sampled operation under way.
+#[derive(Debug)]
+struct Open {
+    line: Line,
+    /// Of its scope.
+    key: u64,
+    /// How many of the attributes are in use.
+    count: usize,
+    attributes: [(&'static str, Value); MAX_ATTRIBUTES],
 }
 
 impl Ops {
@@ -94,7 +110,8 @@ impl Ops {
     #[must_use]
     pub fn new(sampler: Arc<Sampler>, writer: &SpanWriter) -> Self {
         let (random, tally) = (sampler.random(), sampler.shared().tally());
-        Self { places: Vec::new(), sampler, random, tally, spans: writer.open_lane() }
+        let (places, open) = (Vec::new(), Vec::new());
+        Self { places, sampler, random, tally, spans: writer.open_lane(), open, depth: 0 }
     }
 
     /// Begins an operation: what [`op!`](crate::op) calls.
@@ -109,14 +126,16 @@ impl Ops {
             && place.countdown.pass(1)
         {
             hot(|hot| hot.replace(Mode::Unsampled));
-            return Span { ops: self, active: None, mode, _not_send: PhantomData };
+            return Span { ops: self, depth: 0, mode, _not_send: PhantomData };
         }
-        self.begin_slowly(site, mode)
+        let depth = self.begin_slowly(site, mode);
+        Span { ops: self, depth, mode, _not_send: PhantomData }
     }
 
+    /// Its place among those that are open, from 1 on; 0 if it is not sampled.
     #[cold]
     #[inline(never)]
-    fn begin_slowly(&mut self, site: &'static OpSite, mode: Mode) -> Span<'_> {
+    fn begin_slowly(&mut self, site: &'static OpSite, mode: Mode) -> usize {
         let decided = match mode {
             Mode::Unsampled => None,
             Mode::Outside => self.draw(site).map(|(reason, probability)| {
@@ -128,25 +147,22 @@ impl Ops {
         };
         let Some((trace, parent, reason, probability)) = decided else {
             hot(|hot| hot.replace(Mode::Unsampled));
-            return Span { ops: self, active: None, mode, _not_send: PhantomData };
+            return 0;
         };
         let id = self.spans.ids().span();
-        let scope = Sampled { trace, span: Some(id), reason, probability, state: None, remote: false };
-        let key = thread::enter_new(Some(scope));
-        let start_ns = precise_unix_ns();
-        let span = FinishedSpan {
-            trace: Some(trace),
-            parent,
-            name: site.name,
-            start_ns,
-            end_ns: start_ns,
-            failed: false,
-            reason,
-            probability,
-            attributes: [None; MAX_ATTRIBUTES],
-        };
-        let active = Some(Active { id, key, span, attributes: 0 });
-        Span { ops: self, active, mode, _not_send: PhantomData }
+        let key = hot(|hot| hot.enter_sampled((trace, id), (reason, probability)));
+        let start_ns = stamp_unix_ns();
+        let (end_ns, failed, name) = (start_ns, false, site.name);
+        let line = Line { trace, id, parent, name, start_ns, end_ns, failed, reason, probability };
+        match self.open.get_mut(self.depth) {
+            Some(open) => (open.line, open.key, open.count) = (line, key, 0),
+            None => {
+                let attributes = [("", Value::Bool(false)); MAX_ATTRIBUTES];
+                self.open.push(Open { line, key, count: 0, attributes });
+            }
+        }
+        self.depth += 1;
+        self.depth
     }
 
     fn draw(&mut self, site: &'static OpSite) -> Option<(Reason, f64)> {
@@ -179,14 +195,16 @@ impl Ops {
 
     #[cold]
     #[inline(never)]
-    fn end(&mut self, mut active: Active) {
-        thread::leave(active.key);
-        active.span.end_ns = precise_unix_ns().max(active.span.start_ns);
-        if active.span.failed {
+    fn end(&mut self, depth: usize) {
+        // One that was leaked is no longer under way.
+        self.depth = depth - 1;
+        let Some(open) = self.open.get_mut(self.depth) else { return };
+        thread::leave(open.key);
+        open.line.end_ns = stamp_unix_ns().max(open.line.start_ns);
+        if open.line.failed {
             self.tally.failed();
         }
-        let trace = active.span.trace.unwrap_or(TraceId(1));
-        self.spans.finish_as(trace, active.id, &active.span);
+        self.spans.write(open.line, open.attributes.iter().take(open.count));
     }
 }
 
@@ -199,20 +217,13 @@ impl Drop for Ops {
     }
 }
 
-#[derive(Debug)]
-struct Active {
-    id: SpanId,
-    key: u64,
-    span: FinishedSpan,
-    attributes: usize,
-}
-
 /// An operation under way; it ends when this is dropped. An unsampled one takes what is said of it
 /// and keeps nothing.
 #[derive(Debug)]
 pub struct Span<'a> {
     ops: &'a mut Ops,
-    active: Option<Active>,
+    /// See [`Ops::begin_slowly`].
+    depth: usize,
     mode: Mode,
     /// It must end where it began.
     _not_send: PhantomData<*const ()>,
@@ -223,32 +234,37 @@ impl Span<'_> {
     #[must_use]
     #[inline]
     pub const fn is_sampled(&self) -> bool {
-        self.active.is_some()
+        self.depth > 0
+    }
+
+    fn open(&mut self) -> Option<&mut Open> {
+        self.ops.open.get_mut(self.depth.checked_sub(1)?)
     }
 
     /// Its ids, if it is sampled.
     #[must_use]
     pub fn ids(&self) -> Option<(TraceId, SpanId)> {
-        self.active.as_ref().and_then(|active| Some((active.span.trace?, active.id)))
+        let open = self.ops.open.get(self.depth.checked_sub(1)?)?;
+        Some((open.line.trace, open.line.id))
     }
 
     /// Adds an attribute; `value` is asked for only if the operation is sampled. The seventh and
     /// further ones are left out ([`MAX_ATTRIBUTES`]).
     #[inline]
     pub fn set(&mut self, key: &'static str, value: impl FnOnce() -> OpValue) {
-        if let Some(active) = &mut self.active
-            && let Some(slot) = active.span.attributes.get_mut(active.attributes)
+        if let Some(open) = self.open()
+            && let Some(slot) = open.attributes.get_mut(open.count)
         {
-            *slot = Some((key, value().0));
-            active.attributes += 1;
+            *slot = (key, value().0);
+            open.count += 1;
         }
     }
 
     /// It has failed.
     #[inline]
-    pub const fn fail(&mut self) {
-        if let Some(active) = &mut self.active {
-            active.span.failed = true;
+    pub fn fail(&mut self) {
+        if let Some(open) = self.open() {
+            open.line.failed = true;
         }
     }
 
@@ -262,9 +278,9 @@ impl Span<'_> {
 impl Drop for Span<'_> {
     #[inline(always)]
     fn drop(&mut self) {
-        match self.active.take() {
-            None => drop(hot(|hot| hot.replace(self.mode))),
-            Some(active) => self.ops.end(active),
+        match self.depth {
+            0 => drop(hot(|hot| hot.replace(self.mode))),
+            depth => self.ops.end(depth),
         }
     }
 }

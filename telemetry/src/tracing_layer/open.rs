@@ -3,7 +3,7 @@
 use std::{borrow::Cow, fmt};
 
 use ng_core::{
-    clock::precise_unix_ns,
+    clock::stamp_unix_ns,
     spans::{FinishedSpan, MAX_ATTRIBUTES, SpanId, TraceId, Value},
 };
 use tracing::{
@@ -54,7 +54,7 @@ impl Open {
         parent: Option<&Sampled>,
         (reason, probability): (ng_core::sampling::Reason, f64),
     ) -> Self {
-        let start_ns = precise_unix_ns();
+        let start_ns = stamp_unix_ns();
         let span = FinishedSpan {
             trace: None,
             parent: parent.and_then(|parent| parent.span),
@@ -109,7 +109,7 @@ impl Open {
         let name = event.metadata().name();
         let mut gathered = GatherEvent {
             event: SpanEvent {
-                unix_ns: precise_unix_ns(),
+                unix_ns: stamp_unix_ns(),
                 name: Cow::Borrowed(name),
                 attributes: vec![("level".into(), Text::Fixed(event.metadata().level().as_str()))],
                 dropped_attributes: 0,
@@ -136,7 +136,7 @@ impl Open {
 
     /// It has ended.
     pub(super) fn close(mut self) -> Box<SpanRecord> {
-        self.record.span.end_ns = precise_unix_ns().max(self.record.span.start_ns);
+        self.record.span.end_ns = stamp_unix_ns().max(self.record.span.start_ns);
         if self.fixed < MAX_ATTRIBUTES && self.record.details.is_none() {
             self.record.span.attributes[self.fixed] = Some(("code.namespace", Value::Str(self.target)));
         }

@@ -1,9 +1,9 @@
 //! What a thread is within, innermost last: a sampled span, an unsampled one, or nothing; and its
 //! countdowns.
 //!
-//! The first is a byte that a macro's `enabled` reads; the stack behind it is touched for sampled
-//! spans, probes and handles alone. Scopes need not end in the order in which they began: a future
-//! may be dropped anywhere.
+//! The first is a byte that a macro's `enabled` reads; the stack behind it (`scopes`) is touched for
+//! sampled spans, probes and handles alone. Scopes need not end in the order in which they began: a
+//! future may be dropped anywhere.
 
 use std::{
     cell::{Cell, RefCell},
@@ -16,7 +16,7 @@ use ng_core::{
 };
 use rand::rngs::SmallRng;
 
-use super::sites::Site;
+use super::{scopes::Scopes, sites::Site};
 use crate::{
     sampling::{Shared, Tally, countdown::Countdown},
     spans::Ids,
@@ -50,12 +50,6 @@ pub(super) struct Sampled {
 /// A scope; `None` is an unsampled one.
 pub(super) type Scope = Option<Sampled>;
 
-struct Entry {
-    key: u64,
-    scope: Scope,
-    before: Mode,
-}
-
 /// Countdowns of this many callsites are kept at hand; where two share a place they draw anew, which
 /// changes nothing: a countdown has no memory.
 const PLACES: usize = 64;
@@ -84,6 +78,8 @@ impl Place {
 /// The parts that need no destructor, which are cheap to reach.
 pub(super) struct Hot {
     mode: Cell<Mode>,
+    next_guard: Cell<u64>,
+    scopes: Scopes,
     places: [Place; PLACES],
     /// The decision that `enabled` has just made for a span that is about to be made.
     pub(super) pending: Cell<Option<(usize, Pending)>>,
@@ -100,8 +96,6 @@ pub(super) enum Pending {
 
 /// The parts that have one.
 pub(super) struct Cold {
-    stack: Vec<Entry>,
-    next_guard: u64,
     pub(super) ids: Ids,
     lanes: Vec<Lane>,
 }
@@ -127,6 +121,8 @@ thread_local! {
     static HOT: Hot = const {
         Hot {
             mode: Cell::new(Mode::Outside),
+            next_guard: Cell::new(1 << 63),
+            scopes: Scopes::new(),
             places: [const { Place::empty() }; PLACES],
             pending: Cell::new(None),
         }
@@ -144,12 +140,7 @@ pub(super) fn hot<R>(with: impl FnOnce(&Hot) -> R) -> R {
 pub(super) fn cold<R>(with: impl FnOnce(&mut Cold) -> R) -> Option<R> {
     let made = COLD.try_with(|cold| {
         let mut cold = cold.try_borrow_mut().ok()?;
-        let cold = cold.get_or_insert_with(|| Cold {
-            stack: Vec::new(),
-            next_guard: 1 << 63,
-            ids: Ids::new(),
-            lanes: Vec::new(),
-        });
+        let cold = cold.get_or_insert_with(|| Cold { ids: Ids::new(), lanes: Vec::new() });
         Some(with(cold))
     });
     made.ok().flatten()
@@ -166,6 +157,24 @@ impl Hot {
     pub(super) fn place(&self, key: usize) -> &Place {
         // Callsites lie a few words apart.
         &self.places[(key >> 5 ^ key >> 11) % PLACES]
+    }
+
+    /// A key that no scope has.
+    #[inline(always)]
+    fn new_key(&self) -> u64 {
+        let key = self.next_guard.get() + 1;
+        self.next_guard.set(key);
+        key
+    }
+
+    /// Goes into a sampled span of this process under a new key, which is given.
+    #[inline(always)]
+    pub(super) fn enter_sampled(&self, ids: (TraceId, SpanId), decided: (Reason, f64)) -> u64 {
+        let key = self.new_key();
+        if self.scopes.enter_sampled(key, ids, decided, self.mode.get()) {
+            self.mode.set(Mode::Sampled);
+        }
+        key
     }
 
     /// Sets the mode without a scope, and gives the one before: for a guard that ends where it began.
@@ -202,43 +211,37 @@ impl Cold {
 /// Goes into a scope under a key of the caller's.
 pub(super) fn enter(key: u64, scope: Scope) {
     let mode = if scope.is_some() { Mode::Sampled } else { Mode::Unsampled };
-    cold(|cold| {
-        let before = hot(|hot| hot.replace(mode));
-        cold.stack.push(Entry { key, scope, before });
+    hot(|hot| {
+        if hot.scopes.enter(key, scope, hot.mode.get()) {
+            hot.mode.set(mode);
+        }
     });
 }
 
 /// Goes into a scope under a new key, which is given.
 pub(super) fn enter_new(scope: Scope) -> u64 {
-    let key = cold(|cold| {
-        cold.next_guard += 1;
-        cold.next_guard
-    });
-    let key = key.unwrap_or(0);
+    let key = hot(Hot::new_key);
     enter(key, scope);
     key
 }
 
 /// Leaves the innermost scope of this key, wherever it lies.
+#[inline(always)]
 pub(super) fn leave(key: u64) {
-    cold(|cold| {
-        let Some(at) = cold.stack.iter().rposition(|entry| entry.key == key) else { return };
-        let entry = cold.stack.remove(at);
-        match cold.stack.get_mut(at) {
-            // Whoever came later goes back to what was before this one.
-            Some(later) => later.before = entry.before,
-            None => drop(hot(|hot| hot.replace(entry.before))),
+    hot(|hot| {
+        if let Some(mode) = hot.scopes.leave(key) {
+            hot.mode.set(mode);
         }
     });
 }
 
 /// The innermost scope; `None` outside of all.
 pub(super) fn innermost() -> Option<Scope> {
-    match hot(Hot::mode) {
+    hot(|hot| match hot.mode() {
         Mode::Outside => None,
         Mode::Unsampled => Some(None),
-        Mode::Sampled => cold(|cold| cold.stack.last().map(|entry| entry.scope.clone())).flatten(),
-    }
+        Mode::Sampled => hot.scopes.innermost(),
+    })
 }
 
 #[cfg(all(test, not(loom)))]

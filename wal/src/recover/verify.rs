@@ -137,14 +137,14 @@ pub(crate) fn verify_in(dir: &Path, storage: &dyn Storage) -> Result<Verificatio
         (Err(error), base) => (Err(error), base.ok()),
     };
     let verdict = match outcome {
-        Err(cause @ (RecoverError::BadCheckpoint(_) | RecoverError::Uncovered { .. })) => {
-            let (losses, readable) = (vec![covered_loss(&cause, report.first_lsn)], report.records);
-            Verdict::Damaged(Damage { cause, losses, readable })
-        }
         Ok(()) => report.torn.clone().map_or(Verdict::Sound, Verdict::TornTail),
         Err(cause) if is_damage(&cause) => {
             let mut plan = Plan::of(dir, storage)?;
-            plan.reach(dir, base.as_ref().map_or(0, |base| base.durable_lsn));
+            // Whatever is wrong with them, the log's own damage was found.
+            if let Ok(any) = Base::any(dir, storage) {
+                plan.cover(&any);
+                plan.reach(dir, any.durable_lsn);
+            }
             Verdict::Damaged(Damage { cause, readable: plan.readable(), losses: plan.losses })
         }
         Err(error) => return Err(error),
@@ -156,17 +156,4 @@ pub(crate) fn verify_in(dir: &Path, storage: &dyn Storage) -> Result<Verificatio
         bad_checkpoints.push(bad.clone());
     }
     Ok(Verification { report, verdict, checkpoint, bad_checkpoints })
-}
-
-/// The records that only a checkpoint held.
-pub(crate) fn covered_loss(cause: &RecoverError, first_lsn: u64) -> Loss {
-    match cause {
-        RecoverError::Uncovered { path, lsn, first_lsn } => {
-            Loss { first_lsn: *lsn, end_lsn: *first_lsn, path: path.clone(), offset: 0 }
-        }
-        RecoverError::BadCheckpoint(bad) => {
-            Loss { first_lsn: 0, end_lsn: first_lsn, path: bad.path.clone(), offset: bad.offset }
-        }
-        _ => Loss { first_lsn: 0, end_lsn: first_lsn, path: PathBuf::new(), offset: 0 },
-    }
 }

@@ -10,8 +10,8 @@ use crate::format::segment::checkpoint_of;
 use crate::recover::{Taken, verify_in};
 use crate::storage::sim::Faults;
 use crate::storage::{File, Storage};
-use ng_core::TokenStore;
 use ng_core::wal::{WalLane, WalSink};
+use ng_core::{TokenSpec, TokenStore};
 use std::io;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -154,8 +154,8 @@ fn next_life(image: &SimStorage, found: &TokenStore, seed: u64, what: &str) {
 #[derive(Debug, Clone)]
 struct Watched {
     disk: SimStorage,
-    cuts: Arc<Mutex<Vec<(String, SimStorage)>>>,
-    on: Arc<AtomicBool>,
+    /// While it is watched: what was done last, and what is left after a cut right then.
+    cuts: Arc<Mutex<Option<Vec<(String, SimStorage)>>>>,
     seed: Arc<AtomicU64>,
 }
 
@@ -168,14 +168,16 @@ struct WatchedFile {
 
 impl Watched {
     fn new(disk: SimStorage) -> Self {
-        Self { disk, cuts: Arc::default(), on: Arc::default(), seed: Arc::default() }
+        Self { disk, cuts: Arc::default(), seed: Arc::default() }
     }
 
+    /// The log's own threads come here too: a cut is made and kept, or it is not watched, under one
+    /// lock, so that none is kept for the next watch.
     fn cut(&self, what: &str) {
-        if self.on.load(Ordering::Relaxed) {
+        if let Some(cuts) = &mut *self.cuts.lock().unwrap() {
             for _ in 0..3 {
                 let image = self.disk.power_cut(self.seed.fetch_add(1, Ordering::Relaxed));
-                self.cuts.lock().unwrap().push((what.to_owned(), image));
+                cuts.push((what.to_owned(), image));
             }
         }
     }
@@ -253,14 +255,14 @@ fn a_crash_after_any_step_of_a_checkpoint_and_of_the_recycling_loses_nothing() {
     for round in 0..4 {
         (0..400).for_each(|_| assert!(hand.work(&mut random)));
         log.flush(PATIENCE).unwrap();
-        watched.on.store(true, Ordering::Relaxed);
+        *watched.cuts.lock().unwrap() = Some(Vec::new());
         log.checkpoint(&store, PATIENCE).unwrap();
         // Recycled segments come into use here.
         (0..100).for_each(|_| assert!(hand.work(&mut random)));
         log.flush(PATIENCE).unwrap();
-        watched.on.store(false, Ordering::Relaxed);
         let all = hand.history.len();
-        for (step, image) in watched.cuts.lock().unwrap().drain(..) {
+        let cuts = watched.cuts.lock().unwrap().take().unwrap();
+        for (step, image) in cuts {
             let what = format!("round {round}, after {step}");
             let (found, replayed) = recover(&image).unwrap_or_else(|error| panic!("{what}: {error}"));
             let there = hold(&found, 0, &hand.history, all - 100, &what);
@@ -325,7 +327,7 @@ fn a_slot_goes_on_counting_after_a_checkpoint_so_that_an_older_base_agrees() {
     let log = open(quick(), &disk);
     let store = Arc::new(found);
     let mut hand = Hand::new(&log, &store, 0);
-    assert_eq!(hand.create().unwrap().slot(), id.slot());
+    hand.lane().create(&TokenSpec::new().with_id(id).unwrap()).unwrap();
     log.flush(PATIENCE).unwrap();
     // The checkpoint is damaged, and all segments are there still.
     let mut image = disk.power_cut(1).image();

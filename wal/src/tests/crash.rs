@@ -3,10 +3,8 @@
 
 use super::*;
 use crate::LogLane;
-use crate::storage::sim::Seeded;
 use ng_core::wal::{Ticket, WalLane, WalSink};
 use proptest::prelude::*;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -131,45 +129,11 @@ proptest! {
     }
 }
 
-/// Lanes on three threads, each record caused by the one before it, and the power cut at any time.
 #[test]
 fn a_recovered_record_has_its_causes_with_it() {
     for seed in 0..40 {
         let disk = SimStorage::default();
-        let log = open(tiny(), &disk);
-        let next = AtomicU64::new(0);
-        let stop = AtomicU64::new(u64::MAX);
-        let (acknowledged, image) = std::thread::scope(|scope| {
-            for me in 0..3 {
-                let mut lane = log.open_lane().unwrap();
-                let (next, stop) = (&next, &stop);
-                scope.spawn(move || {
-                    loop {
-                        let id = next.load(Ordering::Acquire);
-                        if id >= stop.load(Ordering::Relaxed) {
-                            return;
-                        }
-                        if id % 3 == me {
-                            lane.append(KIND, &numbered(id)).unwrap();
-                            next.store(id + 1, Ordering::Release);
-                        } else {
-                            std::thread::yield_now();
-                        }
-                    }
-                });
-            }
-            let wait = Seeded(seed).next() % 6_000;
-            std::thread::sleep(Duration::from_micros(wait));
-            let acknowledged = log.stats().durable_records;
-            let image = disk.power_cut(seed);
-            stop.store(0, Ordering::Relaxed);
-            (acknowledged, image)
-        });
-        let (records, _) = read(&image).unwrap();
-        let mut ids: Vec<u64> = records.iter().map(|record| id_of(record)).collect();
-        ids.sort_unstable();
-        assert!(ids.iter().copied().eq(0..ids.len() as u64), "seed {seed}: an effect without its cause");
-        assert!(ids.len() as u64 >= acknowledged, "seed {seed}: acknowledged records are gone");
+        hold_causes(&open(tiny(), &disk), &disk, 3, seed);
     }
 }
 

@@ -82,9 +82,8 @@ fn what_lies_behind_a_hole_is_not_replayed() {
     }
 }
 
-/// PostgreSQL's fsyncgate, Turso #2091, redb #450: a failed sync was tried again, and succeeded.
-#[test]
-fn a_sync_that_fails_once_acknowledges_nothing_afterwards() {
+/// A log with a durable record, and one that met a fault on its way to the device.
+fn after_a_fault(faults: Faults) -> (SimStorage, Log, crate::LogLane) {
     let disk = SimStorage::default();
     let log = open(LogOptions { segment_bytes: 1 << 20, ..tiny() }, &disk);
     assert!(log.wait_spares(PATIENCE));
@@ -93,9 +92,16 @@ fn a_sync_that_fails_once_acknowledges_nothing_afterwards() {
     log.flush(PATIENCE).unwrap();
     // The fault is for the log, not for the making of the next spare.
     assert!(log.wait_spares(PATIENCE));
-    disk.set_faults(Faults { syncs: Some((0, libc::EIO)), ..Faults::default() });
+    disk.set_faults(faults);
     lane.append(KIND, &numbered(1)).unwrap();
     log.flush(PATIENCE).unwrap_err();
+    (disk, log, lane)
+}
+
+/// PostgreSQL's fsyncgate, Turso #2091, redb #450: a failed sync was tried again, and succeeded.
+#[test]
+fn a_sync_that_fails_once_acknowledges_nothing_afterwards() {
+    let (disk, log, _lane) = after_a_fault(Faults { syncs: Some((0, libc::EIO)), ..Faults::default() });
     // The next sync would say yes, though the record is gone.
     log.flush(PATIENCE).unwrap_err();
     assert_eq!(log.stats().durable_records, 1);
@@ -105,17 +111,7 @@ fn a_sync_that_fails_once_acknowledges_nothing_afterwards() {
 /// fjall #308: after a failed write the log went on as if nothing had happened.
 #[test]
 fn a_write_that_fails_once_ends_the_log_though_the_next_would_succeed() {
-    let disk = SimStorage::default();
-    let log = open(LogOptions { segment_bytes: 1 << 20, ..tiny() }, &disk);
-    assert!(log.wait_spares(PATIENCE));
-    let mut lane = log.open_lane().unwrap();
-    lane.append(KIND, &numbered(0)).unwrap();
-    log.flush(PATIENCE).unwrap();
-    // The fault is for the log, not for the making of the next spare.
-    assert!(log.wait_spares(PATIENCE));
-    disk.set_faults(Faults { writes: Some((0, libc::EIO)), ..Faults::default() });
-    lane.append(KIND, &numbered(1)).unwrap();
-    log.flush(PATIENCE).unwrap_err();
+    let (disk, log, mut lane) = after_a_fault(Faults { writes: Some((0, libc::EIO)), ..Faults::default() });
     disk.set_faults(Faults::default());
     assert!(lane.append(KIND, &numbered(2)).is_err());
     assert!(log.open_lane().is_err());

@@ -2,6 +2,7 @@
 
 use super::tokens::*;
 use super::*;
+use crate::checkpoint::CheckpointError;
 use crate::{AtLimit, OnFull};
 use ng_core::TokenStore;
 use ng_core::wal::{AppendError, WalLane, WalSink};
@@ -112,6 +113,93 @@ fn lanes_that_wait_at_the_limit_and_the_checkpoint_that_they_wait_for_both_go_on
             assert_eq!(hold(&found, domain, history, 20_000, "at the limit"), 20_000);
         }
     }
+}
+
+/// The log of an engine whose records are no tokens: nobody can make a checkpoint of the store, and
+/// lanes that waited for one would wait for ever.
+#[test]
+fn a_log_of_records_that_are_no_tokens_refuses_at_its_limit_once_nobody_makes_room() {
+    for at_limit in [AtLimit::Checkpoint, AtLimit::Wait] {
+        let disk = SimStorage::default();
+        let options = limited(at_limit);
+        let log = open(options.clone(), &disk);
+        let store = TokenStore::new();
+        let appended = std::thread::scope(|scope| {
+            let log = &log;
+            let lane = scope.spawn(move || {
+                let mut lane = log.open_lane().unwrap();
+                let error = (0..).find_map(|id| lane.append(KIND, &numbered(id)).err().map(|why| (id, why)));
+                error.unwrap()
+            });
+            if at_limit == AtLimit::Checkpoint {
+                assert!(log.wait_checkpoint_due(PATIENCE), "at half of the limit");
+                let error = log.checkpoint(&store, PATIENCE).unwrap_err();
+                assert!(matches!(error, CheckpointError::Foreign { kind } if kind == KIND), "{error}");
+            }
+            while !log.space().full {
+                std::thread::yield_now();
+            }
+            // It may stand there already, or come there later.
+            log.refuse_at_limit();
+            let (appended, error) = lane.join().unwrap();
+            let AppendError::NoRoom { limit_bytes, .. } = error else { panic!("{error}") };
+            assert_eq!(limit_bytes, options.max_log_bytes);
+            appended
+        });
+        // Not poisoned: what was accepted is durable, within the limit, and readable.
+        log.flush(PATIENCE).unwrap();
+        assert!(taken(&disk) <= options.max_log_bytes);
+        let (records, report) = read(&disk.power_cut(3)).unwrap();
+        assert!(records.iter().map(|record| id_of(record)).eq(0..appended), "{report:?}");
+        // A snapshot of the engine's own makes room.
+        let mut lane = log.open_lane().unwrap();
+        assert!(lane.append(KIND, b"no room").is_err());
+        let mut snapshot = log.begin_checkpoint(PATIENCE).unwrap();
+        snapshot.record(KIND, b"all of it").unwrap();
+        snapshot.commit(PATIENCE).unwrap();
+        lane.append(KIND, &numbered(appended)).unwrap();
+        log.flush(PATIENCE).unwrap();
+        assert_eq!(log.space().checkpoint_lsn, appended);
+    }
+}
+
+#[test]
+fn lanes_that_wait_at_the_limit_go_on_by_the_snapshot_of_an_engine_of_another_kind() {
+    let disk = SimStorage::default();
+    let options = limited(AtLimit::Checkpoint);
+    let log = open(options.clone(), &disk);
+    const RECORDS: u64 = 40_000;
+    let made = std::thread::scope(|scope| {
+        let log = &log;
+        let lane = scope.spawn(move || {
+            let mut lane = log.open_lane().unwrap();
+            (0..RECORDS).for_each(|id| assert!(lane.append(KIND, &numbered(id)).is_ok()));
+        });
+        let mut made = 0;
+        while !lane.is_finished() {
+            if log.wait_checkpoint_due(Duration::from_millis(10)) {
+                let snapshot = log.begin_checkpoint(PATIENCE).unwrap();
+                snapshot.commit(PATIENCE).unwrap();
+                made += 1;
+            }
+        }
+        lane.join().unwrap();
+        made
+    });
+    assert!(made > 3, "the limit was reached again and again");
+    log.flush(PATIENCE).unwrap();
+    assert!(taken(&disk) <= options.max_log_bytes);
+    let covered = log.space().checkpoint_lsn;
+    let mut next = covered;
+    let image = disk.power_cut(1);
+    crate::recover::replay::replay_in(Path::new(DIR), &image, |run| {
+        for record in run.records() {
+            assert_eq!(id_of(record.payload), next);
+            next += 1;
+        }
+    })
+    .unwrap();
+    assert_eq!(next, RECORDS, "the snapshots are empty, and the log goes on from {covered}");
 }
 
 #[test]

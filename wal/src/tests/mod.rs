@@ -14,11 +14,12 @@ mod reading;
 mod tokens;
 
 use crate::recover::{Reader, Report};
-use crate::storage::sim::SimStorage;
+use crate::storage::sim::{Seeded, SimStorage};
 use crate::{GAP, Log, LogOptions, RecoverError};
-use ng_core::wal::RecordKind;
+use ng_core::wal::{RecordKind, WalLane, WalSink};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -54,6 +55,39 @@ fn read(disk: &SimStorage) -> Result<(Vec<Vec<u8>>, Report), RecoverError> {
         records.extend(run.records().filter(|_| users).map(|record| record.payload.to_vec()));
     })?;
     Ok((records, report))
+}
+
+/// Lanes on several threads, each record caused by the one before it, and the power cut at any time:
+/// what was acknowledged is recovered, and what is recovered is a prefix.
+fn hold_causes(log: &Log, disk: &SimStorage, lanes: u64, seed: u64) {
+    let (next, stop) = (&AtomicU64::new(0), &AtomicBool::new(false));
+    let (acknowledged, image) = std::thread::scope(|scope| {
+        for me in 0..lanes {
+            let mut lane = log.open_lane().unwrap();
+            scope.spawn(move || {
+                while !stop.load(Ordering::Relaxed) {
+                    let id = next.load(Ordering::Acquire);
+                    if id % lanes == me {
+                        lane.append(KIND, &numbered(id)).unwrap();
+                        next.store(id + 1, Ordering::Release);
+                    } else {
+                        std::thread::yield_now();
+                    }
+                }
+            });
+        }
+        std::thread::sleep(Duration::from_micros(Seeded(seed).next() % 8_000));
+        // In this order: what is acknowledged now is so in the image.
+        let acknowledged = log.stats().durable_records;
+        let image = disk.power_cut(seed);
+        stop.store(true, Ordering::Relaxed);
+        (acknowledged, image)
+    });
+    let (records, report) = read(&image).unwrap();
+    let mut ids: Vec<u64> = records.iter().map(|record| id_of(record)).collect();
+    ids.sort_unstable();
+    assert!(ids.iter().copied().eq(0..ids.len() as u64), "seed {seed}: an effect without its cause");
+    assert!(ids.len() as u64 >= acknowledged, "seed {seed}: acknowledged records are gone: {report:?}");
 }
 
 /// A record that says which it is, of a length that follows from it.

@@ -131,10 +131,10 @@ pub(super) fn hold(
 
 /// Ends the other threads of a test when its own ends, a failed assertion included: else the
 /// scope would wait for them for ever.
-pub(super) struct Ends<'a>(pub(super) &'a std::sync::atomic::AtomicBool);
+pub(super) struct Ends<'a>(pub(super) &'a AtomicBool);
 
 impl Drop for Ends<'_> {
     fn drop(&mut self) {
-        self.0.store(true, std::sync::atomic::Ordering::Relaxed);
+        self.0.store(true, Ordering::Relaxed);
     }
 }

@@ -137,6 +137,7 @@ impl Work<'_> {
         self.step("create", &new, || fs::create_dir(&new))?;
         let mut plan = Plan::of(dir, &OsStorage::CACHED)?;
         let base = Base::any(dir, &OsStorage::CACHED)?;
+        plan.cover(&base);
         plan.reach(dir, base.durable_lsn);
         let (log_id, next_lsn) = write::log(&plan, &new, self)?;
         if let Some(candidate) = &base.candidate {

@@ -11,6 +11,7 @@ use crate::format::run::Runs;
 use crate::format::segment::{Head, SegmentHeader, file_name, number_of};
 use crate::format::{ALIGNMENT, LARGEST_BLOCK};
 use crate::recover::Loss;
+use crate::recover::replay::Base;
 use crate::recover::window::Window;
 use crate::storage::{File, Storage, read_full};
 use std::path::{Path, PathBuf};
@@ -74,6 +75,21 @@ impl Plan {
         if known < durable_lsn {
             let path = self.sources.last().map_or_else(|| dir.to_owned(), |source| source.path.clone());
             self.losses.push(Loss { first_lsn: known, end_lsn: durable_lsn, path, offset: 0 });
+        }
+    }
+
+    /// What lies between the checkpoint that is used and the log's beginning is gone; without one that
+    /// can be, all that damaged ones held.
+    pub(crate) fn cover(&mut self, base: &Base) {
+        let (lsn, path, offset) = match (&base.candidate, base.bad.first()) {
+            (Some(candidate), _) => (candidate.lsn, &candidate.path, 0),
+            (None, Some(bad)) => (0, &bad.path, bad.offset),
+            (None, None) => return,
+        };
+        if lsn < self.first_lsn {
+            let loss = Loss { first_lsn: lsn, end_lsn: self.first_lsn, path: path.clone(), offset };
+            self.losses.insert(0, loss);
+            self.first_lsn = lsn;
         }
     }
 

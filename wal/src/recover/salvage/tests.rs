@@ -5,9 +5,12 @@ use crate::format::ALIGNMENT;
 use crate::format::segment::file_name;
 use crate::recover::Reader;
 use crate::{GAP, Log, LogOptions};
+use ng_core::records::{TOKEN_DELETED, TOKEN_FIRST, TokenRecord, encode_deleted};
 use ng_core::wal::{RecordKind, WalLane, WalSink};
+use ng_core::{TokenId, TokenSpec, TokenStore};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
+use zerocopy::IntoBytes;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -211,4 +214,173 @@ fn a_salvage_stopped_at_any_step_can_be_run_again() {
         }
     }
     assert!(refused > 10, "{refused} steps of the exchange were seen");
+}
+
+/// Tokens `0..300` in epochs of ten, a checkpoint after `covered` of them if that is above 0, and
+/// every fifth one deleted at the end. What is under an id is its weight.
+fn tokens(dir: &Path, covered: u32) {
+    let offline = |dir: &Path| {
+        let taken = super::super::take(dir).unwrap();
+        let store = TokenStore::new();
+        let mut restorer = store.restorer();
+        taken
+            .replay(|run| {
+                restorer.run(run.kind, run.record_len, run.bytes).unwrap();
+            })
+            .unwrap();
+        drop(restorer);
+        taken.checkpoint(&store).unwrap();
+    };
+    let write = |records: &mut dyn Iterator<Item = (RecordKind, Vec<u8>)>| {
+        let log = Log::open(options(dir)).unwrap();
+        let mut lane = log.open_lane().unwrap();
+        for (i, (kind, record)) in records.enumerate() {
+            lane.append(kind, &record).unwrap();
+            if i % 10 == 9 {
+                log.flush(PATIENCE).unwrap();
+            }
+        }
+        drop(lane);
+        log.close(PATIENCE).unwrap();
+    };
+    let made = |id: u32| (TOKEN_FIRST, TokenSpec::new().with_weight(id as f32).at(id, 5).as_bytes().to_vec());
+    let deleted = |id: u32| (TOKEN_DELETED, encode_deleted(TokenId::from_raw(id), 2).to_vec());
+    write(&mut (0..covered).map(made));
+    if covered > 0 {
+        offline(dir);
+    }
+    write(&mut (covered..300).map(made));
+    write(&mut (0..300).step_by(5).map(deleted));
+}
+
+/// The ids that a replay of checkpoint and log puts back; each token is held to be its own.
+fn put_back(dir: &Path) -> BTreeSet<u32> {
+    let store = TokenStore::new();
+    let mut restorer = store.restorer();
+    super::super::replay(dir, |run| {
+        // What a salvage could not read is a run of the log's own.
+        if run.kind != GAP {
+            restorer.run(run.kind, run.record_len, run.bytes).unwrap();
+        }
+    })
+    .unwrap();
+    drop(restorer);
+    let live = store.snapshot().filter_map(|record| match record {
+        TokenRecord::Created { token, .. } => Some((token.id().raw(), token.weight)),
+        TokenRecord::Deleted { .. } => None,
+    });
+    live.inspect(|(id, weight)| assert!((*weight - *id as f32).abs() < 0.1, "{id} is another's"))
+        .map(|(id, _)| id)
+        .collect()
+}
+
+/// The tokens that are there after `lost` records were lost: who was not made, and who was not
+/// deleted.
+fn expected(lost: &[(u64, u64)]) -> BTreeSet<u32> {
+    let gone = |lsn: u64| lost.iter().any(|(from, to)| (*from..*to).contains(&lsn));
+    let made = (0..300_u32).filter(|id| !gone(u64::from(*id)));
+    // A deletion that is there leaves the slot empty, whether the making of its token is there or not.
+    made.filter(|id| id % 5 != 0 || gone(300 + u64::from(id / 5))).collect()
+}
+
+fn checkpoint_in(dir: &Path) -> Option<PathBuf> {
+    let mut paths = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    paths.find(|path| path.extension().is_some_and(|extension| extension == "ckpt"))
+}
+
+/// The number of the first segment.
+fn first(dir: &Path) -> u32 {
+    segments_of(dir).unwrap().iter().find_map(|name| number_of(name)).unwrap()
+}
+
+#[test]
+fn damage_behind_a_checkpoint_costs_its_own_records_and_the_checkpoint_stays_in_force() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    tokens(dir, 150);
+    assert_eq!(put_back(dir), expected(&[]));
+    let number = first(dir) + 1;
+    damage(dir, number, |bytes| bytes[3 * ALIGNMENT + 300] ^= 1);
+    let Salvage::Done(done) = salvage(dir).unwrap() else { panic!("nothing was done") };
+    let gone = lost(&done.losses);
+    let [(from, to)] = gone[..] else { panic!("{gone:?}") };
+    assert!(from >= 150 && to - from == 10, "{gone:?}");
+    assert_eq!(put_back(dir), expected(&gone));
+    let kept = super::super::checkpoints(dir).unwrap();
+    assert_eq!(kept.iter().map(|one| (one.lsn, one.complete)).collect::<Vec<_>>(), [(150, true)]);
+    assert!(checkpoint_in(&done.aside).is_some(), "the old one is kept aside");
+    assert!(matches!(super::super::verify(dir).unwrap().verdict, Verdict::Sound));
+    // The engine goes on from both.
+    Log::open(options(dir)).unwrap().close(PATIENCE).unwrap();
+    assert_eq!(put_back(dir), expected(&gone));
+}
+
+#[test]
+fn a_damaged_checkpoint_costs_what_only_it_held_and_the_log_behind_it_is_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    tokens(dir, 150);
+    let begins = Reader::open(dir).unwrap().report().first_lsn;
+    assert!(begins > 0, "the segments that it covers are gone");
+    let path = checkpoint_in(dir).unwrap();
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[ALIGNMENT + 300] ^= 1;
+    fs::write(&path, bytes).unwrap();
+    let Verdict::Damaged(damage) = super::super::verify(dir).unwrap().verdict else { panic!("not damaged") };
+    assert_eq!((&damage.losses[0].path, damage.losses[0].offset), (&path, ALIGNMENT as u64));
+    let Salvage::Done(done) = salvage(dir).unwrap() else { panic!("nothing was done") };
+    assert_eq!((lost(&done.losses), lost(&damage.losses)), (vec![(0, begins)], vec![(0, begins)]));
+    assert_eq!(put_back(dir), expected(&[(0, begins)]));
+    assert_eq!(checkpoint_in(dir), None, "a damaged checkpoint is not taken over");
+    assert!(checkpoint_in(&done.aside).is_some());
+    let found = super::super::verify(dir).unwrap();
+    assert!(matches!(found.verdict, Verdict::Sound));
+    assert_eq!((found.report.first_lsn, found.report.lost), (0, begins), "the gap is told from now on");
+}
+
+#[test]
+fn segments_missing_behind_a_checkpoint_cost_their_records_and_both_ends_are_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    tokens(dir, 150);
+    // All that lies between: what the checkpoint covers, and the first segments behind it.
+    let numbers = first(dir)..first(dir) + 3;
+    numbers.for_each(|number| fs::remove_file(dir.join(file_name(number))).unwrap());
+    let begins = Reader::open(dir).unwrap().report().first_lsn;
+    assert!(begins > 150);
+    let judged = super::super::verify(dir).unwrap();
+    let Verdict::Damaged(damage) = judged.verdict else { panic!("{judged:?}") };
+    assert!(matches!(damage.cause, RecoverError::Uncovered { lsn: 150, .. }), "{}", damage.cause);
+    let Salvage::Done(done) = salvage(dir).unwrap() else { panic!("nothing was done") };
+    assert_eq!((lost(&done.losses), lost(&damage.losses)), (vec![(150, begins)], vec![(150, begins)]));
+    assert_eq!(put_back(dir), expected(&[(150, begins)]));
+    let found = super::super::verify(dir).unwrap();
+    assert_eq!((found.report.lost, found.checkpoint.unwrap().lsn), (begins - 150, 150));
+}
+
+#[test]
+fn a_salvage_with_a_checkpoint_stopped_at_any_step_can_be_run_again() {
+    let original = tempfile::tempdir().unwrap();
+    tokens(original.path(), 150);
+    let number = first(original.path()) + 1;
+    damage(original.path(), number, |bytes| bytes[3 * ALIGNMENT + 300] ^= 1);
+    let mut answer = None;
+    for stop in 0.. {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path();
+        for (path, bytes) in files(original.path()) {
+            fs::write(dir.join(path.file_name().unwrap()), bytes).unwrap();
+        }
+        let through = Work { dir, stop_before: Some(stop), done: 0 }.run().is_ok();
+        if !through {
+            salvage(dir).unwrap();
+        }
+        let found = put_back(dir);
+        assert_eq!(answer.get_or_insert_with(|| found.clone()), &found, "step {stop}");
+        assert!(checkpoint_in(dir).is_some(), "step {stop}");
+        if through {
+            assert!(stop > 40 && found.len() > 200, "{stop} steps, {} tokens", found.len());
+            break;
+        }
+    }
 }
