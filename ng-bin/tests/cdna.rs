@@ -162,3 +162,35 @@ fn every_live_observability_setting_is_activated_and_rolled_back_with_its_versio
     assert_eq!(code, 78);
     assert!(err.contains("line 2") && err.contains("`loud`") && err.contains("`debug`"), "{err}");
 }
+
+#[test]
+fn a_stack_whose_history_is_broken_or_of_the_future_is_not_started() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    set(dir, "[bounds]\nweight = [0.0, 1.0]\n");
+    let path = dir.join("cdna/history");
+    let whole = std::fs::read_to_string(&path).unwrap();
+    let build = || {
+        let mut config = StackConfig::default();
+        config.wal.dir = dir.join("wal");
+        config.wal.segment_mib = 4;
+        config.blackbox.kind = BlackboxKind::Off;
+        config.tracing.output = None;
+        config.guardian.cdna_dir = Some(dir.join("cdna"));
+        Stack::builder().config(config).build()
+    };
+    for (text, said) in [
+        (whole.replace("weight", "wieght"), "history:2"),
+        (whole.replacen("cdna 1", "cdna 2", 1), "history:1: the history has format 2"),
+        (whole.replacen("cdna 1", "nonsense", 1), "history:1"),
+    ] {
+        std::fs::write(&path, text).unwrap();
+        let error = build().unwrap_err().to_string();
+        assert!(error.contains(said), "{error}");
+    }
+    // Nothing was left at work that would still have the log.
+    std::fs::write(&path, whole).unwrap();
+    let stack = build().unwrap();
+    assert!(stack.lane("maker").unwrap().create(&ng_core::TokenSpec::new().with_weight(0.5)).is_ok());
+    assert!(stack.lane("other").unwrap().create(&ng_core::TokenSpec::new().with_weight(5.0)).is_err());
+}
