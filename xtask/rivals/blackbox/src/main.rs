@@ -14,7 +14,7 @@ use std::sync::Barrier;
 use std::time::Instant;
 
 use clap::Parser;
-use rivals_common::{Case, Machine, Spread, in_turn, write_json, write_table};
+use rivals_common::{Case, Machine, Spread, finish, in_turn, write_json, write_table};
 use serde::Serialize;
 use systems::{Kind, SYSTEMS, System};
 
@@ -56,13 +56,7 @@ fn main() -> ExitCode {
         Some(words) => killed::child(words),
         None => measure(&cli.common),
     };
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(why) => {
-            eprintln!("rivals-blackbox: {why}");
-            ExitCode::from(74)
-        }
-    }
+    finish("rivals-blackbox", outcome)
 }
 
 /// What is measured: a system at a case, on some threads.

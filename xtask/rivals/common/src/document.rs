@@ -4,6 +4,7 @@ use clap::Args as ClapArgs;
 use serde::Serialize;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 /// The options that all share.
 #[derive(Debug, Clone, ClapArgs)]
@@ -32,4 +33,16 @@ pub fn write_json(path: &Path, document: &impl Serialize) -> Result<(), String> 
         std::fs::write(path, text)
     };
     written.map_err(|error| format!("write {}: {error}", path.display()))
+}
+
+/// The end of a rivals program called `name`: what went wrong goes to standard error, and the exit code
+/// is 74.
+pub fn finish(name: &str, outcome: Result<(), String>) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("{name}: {why}");
+            ExitCode::from(74)
+        }
+    }
 }

@@ -8,7 +8,7 @@ mod machine;
 mod rounds;
 mod table;
 
-pub use document::{Args, write_json};
+pub use document::{Args, finish, write_json};
 pub use machine::Machine;
 pub use rounds::{Case, Spread, in_turn, per_operation};
 pub use table::write_table;

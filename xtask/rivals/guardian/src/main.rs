@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use std::sync::Barrier;
 
 use clap::Parser;
-use rivals_common::{Case, Machine, in_turn, write_json, write_table};
+use rivals_common::{Case, Machine, finish, in_turn, write_json, write_table};
 use serde::Serialize;
 use systems::{SYSTEMS, System, Work};
 
@@ -48,13 +48,7 @@ struct Document {
 }
 
 fn main() -> ExitCode {
-    match measure(&Cli::parse().common) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(why) => {
-            eprintln!("rivals-guardian: {why}");
-            ExitCode::from(74)
-        }
-    }
+    finish("rivals-guardian", measure(&Cli::parse().common))
 }
 
 /// What is measured: a system at a piece of work, on some threads.

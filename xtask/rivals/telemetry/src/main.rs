@@ -13,7 +13,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use operation::Subject;
-use rivals_common::{Case, Machine, in_turn, write_json, write_table};
+use rivals_common::{Case, Machine, finish, in_turn, write_json, write_table};
 use serde::Serialize;
 
 #[derive(Debug, Parser)]
@@ -44,13 +44,7 @@ struct Document {
 }
 
 fn main() -> ExitCode {
-    match measure(&Cli::parse().common) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(why) => {
-            eprintln!("rivals-telemetry: {why}");
-            ExitCode::from(74)
-        }
-    }
+    finish("rivals-telemetry", measure(&Cli::parse().common))
 }
 
 fn measure(args: &rivals_common::Args) -> Result<(), String> {
