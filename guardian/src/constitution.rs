@@ -3,6 +3,7 @@
 
 use ng_core::admission::Violation;
 use ng_core::token::{RADIUS_SCALE, STRENGTH_SCALE, Token};
+use serde::{Deserialize, Serialize};
 use std::ops::RangeInclusive;
 
 /// The bounds on a token, as an operator writes them. Both ends are allowed values.
@@ -30,6 +31,38 @@ pub struct Constitution {
     /// The share of operations that is to be sampled, 0–1; `None` leaves it as it is. Whoever hears
     /// [`GuardianOptions::on_constitution`](crate::GuardianOptions::on_constitution) sets it.
     pub sample_rate: Option<f64>,
+    /// The least severe message that is logged; `None` leaves it to whoever hears, as above.
+    pub log_level: Option<LogLevel>,
+}
+
+/// The least severe message that is logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogLevel {
+    /// What failed.
+    Error,
+    /// What may fail soon, or was not done as asked.
+    Warn,
+    /// What was started, ended, found.
+    Info,
+    /// What each part does.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+impl LogLevel {
+    /// As it is written.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        }
+    }
 }
 
 impl Default for Constitution {
@@ -46,6 +79,7 @@ impl Default for Constitution {
             mutation: true,
             read_only: false,
             sample_rate: None,
+            log_level: None,
         }
     }
 }

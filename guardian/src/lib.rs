@@ -33,7 +33,7 @@ mod sync;
 mod tally;
 mod watcher;
 
-pub use constitution::{Constitution, ConstitutionError};
+pub use constitution::{Constitution, ConstitutionError, LogLevel};
 pub use error::GuardianError;
 pub use guardian::Guardian;
 pub use lane::GuardianLane;

@@ -204,7 +204,7 @@ fn share_of_a_watched_child() -> u64 {
         .unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
-    text.lines().find_map(|line| line.split_once("share ")?.1.trim().parse().ok()).expect("a share")
+    text.lines().find_map(|line| line.split_once("share ")?.1.trim().parse().ok()).unwrap()
 }
 
 /// A group of our own below the root of the hierarchy; removed when dropped.

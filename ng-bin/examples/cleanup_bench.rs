@@ -12,7 +12,7 @@ use ng_stack::config::StackConfig;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-const LIMIT: u64 = 13_000_000;
+const LIMIT: u64 = 15_500_000;
 const MARK: u64 = 6_000_000;
 const TARGET: u64 = 5_000_000;
 const BATCH: usize = 1_000;

@@ -254,6 +254,34 @@ fn values_that_can_not_be_are_refused_with_what_can() {
     }
 }
 
+/// Each with its line, and none of them starts anything: a configuration is whole or it is none.
+#[test]
+fn a_bad_limit_mark_bound_or_pool_of_the_guardian_is_named_with_its_line() {
+    let cases = [
+        ("max_tokens = -5", "`guardian.max_tokens` can't be -5"),
+        ("max_tokens = 0", "`guardian.max_tokens` can't be 0"),
+        ("max_memory_bytes = 63", "`guardian.max_memory_bytes` can't be 63"),
+        ("max_memory_bytes = -1", "`guardian.max_memory_bytes` can't be -1"),
+        ("max_lease = 0", "`guardian.max_lease` can't be 0"),
+        ("soft_mark = nan", "`guardian.soft_mark` can't be nan"),
+        ("cleanup_mark = 1.5", "`guardian.cleanup_mark` can't be 1.5"),
+        ("memory_mark = -0.5", "`guardian.memory_mark` can't be -0.5"),
+        ("soft_mark = 0.97", "`soft_mark` is 0.97, not below `cleanup_mark`, which is 0.95"),
+        ("cleanup_target = 0.96", "`cleanup_target` is 0.96, not below `cleanup_mark`, which is 0.95"),
+        ("constitution.weight_min = nan", "`guardian.constitution.weight_min` can't be nan"),
+        ("constitution.radius_max = 2.56", "`guardian.constitution.radius_max` can't be 2.56"),
+        ("constitution.weight_min = inf", "`guardian.constitution.weight_min` can't be inf"),
+        ("quota.a.limit = 0", "`guardian.quota.a.limit` can't be 0"),
+        ("quota.a.limit = -1", "`guardian.quota.a.limit` can't be -1"),
+        ("quota.a = { limit = 5, soft_mark = nan }", "`guardian.quota.a.soft_mark` can't be nan"),
+    ];
+    for (line, said) in cases {
+        let errors = refused(&format!("[guardian]\n{line}\n"));
+        assert_eq!(only(&errors).0, said, "{line}");
+        assert!(errors.to_string().contains("ng.toml:2"), "{errors}");
+    }
+}
+
 #[test]
 fn a_back_end_that_is_not_compiled_in_is_named_with_its_feature() {
     for (backend, compiled) in [("uring", cfg!(feature = "uring")), ("mmap", cfg!(feature = "mmap"))] {

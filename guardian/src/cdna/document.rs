@@ -1,6 +1,6 @@
 //! A constitution as it is written: TOML, a profile and what differs from it. It keeps no history.
 
-use crate::constitution::{Bounds, Constitution, ConstitutionError};
+use crate::constitution::{Bounds, Constitution, ConstitutionError, LogLevel};
 use serde::{Deserialize, Serialize};
 use std::ops::RangeInclusive;
 
@@ -78,6 +78,7 @@ struct RawFlags {
 #[serde(default, deny_unknown_fields)]
 struct RawObservability {
     sample_rate: Option<f64>,
+    log_level: Option<LogLevel>,
 }
 
 /// What is wrong with a document.
@@ -159,6 +160,7 @@ impl Charter {
             strict: raw.flags.strict.unwrap_or(base.strict),
             read_only: raw.flags.read_only.unwrap_or(base.read_only),
             sample_rate: raw.observability.sample_rate.or(base.sample_rate),
+            log_level: raw.observability.log_level.or(base.log_level),
         };
         Bounds::new(&constitution)?;
         if let Some(rate) = constitution.sample_rate
@@ -204,6 +206,7 @@ impl Charter {
                 "observability.sample_rate",
                 c.sample_rate.map_or_else(|| "unset".to_owned(), |rate| rate.to_string()),
             ),
+            ("observability.log_level", c.log_level.map_or("unset", LogLevel::name).to_owned()),
             ("trial.seconds", self.trial.seconds.to_string()),
             ("trial.refusals", self.trial.refusals.to_string()),
             ("trial.factor", self.trial.factor.to_string()),

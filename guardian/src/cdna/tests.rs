@@ -141,6 +141,7 @@ fn a_bad_document_is_named_with_its_place() {
     assert!(fault("[bounds]\nweight = [nan, 1.0]\n").contains("constitution.weight"));
     assert!(fault("[bounds]\nradius = [1.0, 0.5]\n").contains("constitution.radius"));
     assert!(fault("[observability]\nsample_rate = 2.0\n").contains("0 to 1"));
+    assert!(fault("[observability]\nlog_level = \"loud\"\n").contains("loud"));
     assert!(fault("[trial]\nrefusals = 0\n").contains("trial.refusals"));
     assert!(fault("[trial]\nfactor = nan\n").contains("trial.factor"));
     assert!(fault("profile = \"custom\"\n[bounds]\nweight = [0.0, 1.0]\n").contains("bounds.radius"));

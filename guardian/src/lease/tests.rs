@@ -85,6 +85,50 @@ fn whoever_holds_less_than_its_share_is_never_refused() {
     assert!(pools.iter().all(|pool| pool.level().used == 0));
 }
 
+/// One worker changes the limit, up and down and below the use, while the others take and release; an idle
+/// holder sits on a lease. Then all take what the last limit allows.
+#[test]
+fn after_limits_changed_under_takes_and_releases_exactly_the_last_limit_is_let_in() {
+    for threads in [2, 3, 4, 8, 16] {
+        let count = 200;
+        let last = |round: usize| 30 + (round as u64 * 41) % 500;
+        let pools: Vec<_> = (0..count)
+            .map(|_| {
+                let pool = LeasePool::new(200, 32);
+                let mut idle = pool.open("idle");
+                assert!(take(&mut idle, 1));
+                (pool, idle, [Barrier::new(threads), Barrier::new(threads)])
+            })
+            .collect();
+        let taken = rounds(threads, count, |round, worker| {
+            let (pool, _idle, [changed, refused]) = &pools[round];
+            let mut lease = pool.open("worker");
+            for step in 0..40 {
+                if worker == 0 {
+                    pool.set_limit(1 + (step * 97 + round as u64 * 13) % 300);
+                } else if take(&mut lease, 1 + step % 5) {
+                    lease.release(1 + step % 5);
+                }
+            }
+            if worker == 0 {
+                pool.set_limit(last(round));
+            }
+            changed.wait();
+            let mut taken = 0;
+            while take(&mut lease, 1) {
+                taken += 1;
+            }
+            // Nobody leaves, and so gives up a lease, before all have been refused.
+            refused.wait();
+            taken
+        });
+        for round in 0..count {
+            let sum: u64 = taken.iter().map(|worker| worker[round]).sum();
+            assert_eq!(sum + 1, last(round), "round {round} with {threads} threads");
+        }
+    }
+}
+
 /// Takes of more than `MAX_QUICK` units go to the pool at once, smaller ones may be pending there; both
 /// kinds meet, with just enough room for all.
 #[test]

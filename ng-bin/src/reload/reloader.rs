@@ -18,7 +18,7 @@ use crate::stack::Stack;
 type Load = Box<dyn Fn() -> Result<Loaded, ConfigErrors> + Send + Sync>;
 
 /// Puts a level in force.
-type SetLevel = Box<dyn Fn(LogLevel) + Send + Sync>;
+type SetLevel = Arc<dyn Fn(LogLevel) + Send + Sync>;
 
 /// Why a change that needs a restart is not in force.
 const RESTART: &str = "it needs a restart";
@@ -104,8 +104,16 @@ impl Reloader {
     /// Puts a changed `log.level` in force; without this it needs a restart.
     #[must_use]
     pub fn on_level(mut self, set: impl Fn(LogLevel) + Send + Sync + 'static) -> Self {
-        self.set_level = Some(Box::new(set));
+        self.set_level = Some(Arc::new(set));
         self
+    }
+
+    /// Lets the constitution of a stack put a level in force in the same way.
+    pub fn guide(&self, stack: &Stack) {
+        if let Some(set) = &self.set_level {
+            let set = Arc::clone(set);
+            stack.on_level(move |level| set(level));
+        }
     }
 
     /// What is in force.

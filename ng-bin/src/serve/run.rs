@@ -168,6 +168,7 @@ async fn serve(
     };
     if let Some(stack) = built {
         tell_found(&stack, say);
+        service.reloader.guide(&stack);
         found.recovered_records = stack.recovered().map_or(0, |recovered| recovered.records);
         service.take(stack)?;
         found.tokens = service.store.len();

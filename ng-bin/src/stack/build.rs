@@ -19,6 +19,7 @@ use ng_core::wal::{NoWal, WalSink};
 #[cfg(feature = "blackbox")]
 use super::blackbox;
 use super::choice::{AdmissionChoice, EventChoice, MetricChoice, SamplerChoice, SpanChoice, WalChoice};
+use super::decree::Decrees;
 use super::error::preflight;
 use super::reclaim::Cleaner;
 use super::recover::Recovered;
@@ -152,7 +153,8 @@ impl Builder {
         }
         let sampler = self.open_sampler()?;
         let feed = promotion::Feed::of(&config);
-        let admission = self.open_admission(&events, &feed, &sampler, &store)?;
+        let decrees = Decrees::new(&config, sampler.clone());
+        let admission = self.open_admission(&events, &feed, &decrees, &store)?;
         let spans = self.open_spans()?;
         #[cfg(feature = "telemetry")]
         let promoter = promotion::start(&config, feed.as_ref(), &spans, metrics.shared())?;
@@ -205,6 +207,7 @@ impl Builder {
             },
             recovered,
             admission,
+            decrees,
             wal,
             metrics,
             sampler,
@@ -296,7 +299,7 @@ impl Builder {
         &mut self,
         events: &EventChoice,
         feed: &Option<Arc<promotion::Feed>>,
-        sampler: &SamplerChoice,
+        decrees: &Arc<Decrees>,
         store: &TokenStore,
     ) -> Result<AdmissionChoice, StackError> {
         if let Some(custom) = self.admission.take() {
@@ -306,7 +309,7 @@ impl Builder {
             GuardianKind::Off => Ok(AdmissionChoice::Off(NoAdmission)),
             GuardianKind::Leases => {
                 let events = announce::announced(events, feed.clone());
-                super::guardian::open(&self.config, events, sampler, store)
+                super::guardian::open(&self.config, events, decrees, store)
             }
         }
     }

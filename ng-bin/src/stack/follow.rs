@@ -1,5 +1,6 @@
 //! What a running stack changes when its configuration changes: limits, the constitution's bounds
-//! and the sample rate, all of it or nothing.
+//! and the sample rate, all of it or nothing. The log's level is the program's to change: only
+//! whether the constitution decides it is known here.
 //!
 //! Every part is checked before any is put in force; where one is refused all the same, those
 //! before it are taken back. The parts come in force one after another within microseconds, so a
@@ -51,6 +52,10 @@ impl Stack {
         #[expect(clippy::float_cmp, reason = "whether it is the same one, not near it")]
         if before.tracing.rate != after.tracing.rate {
             self.follow_rate(after, &mut overruled);
+        }
+        if before.log.level != after.log.level {
+            let why = self.decrees.configure_level(after.log.level);
+            overruled.extend(why.map(|why| Overruled { key: "log.level", why }));
         }
         Ok(overruled)
     }
@@ -132,8 +137,8 @@ impl Stack {
         }
         if after.tracing.target_per_second > 0 {
             overruled.push(Overruled { key, why: "tracing.target_per_second steers the rate" });
-        } else if !self.sampler.shared().set_rate(after.tracing.rate) {
-            overruled.push(Overruled { key, why: "the sampler is the program's own, and takes no rate" });
+        } else if let Some(why) = self.decrees.configure_rate(after.tracing.rate) {
+            overruled.push(Overruled { key, why });
         }
     }
 }

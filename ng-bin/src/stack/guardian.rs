@@ -13,14 +13,15 @@ use ng_guardian::{Constitution, Guardian, GuardianOptions, Limits};
 use super::StackError;
 #[cfg(not(feature = "guardian"))]
 use super::build::missing;
-use super::choice::{AdmissionChoice, SamplerChoice};
+use super::choice::AdmissionChoice;
+use super::decree::Decrees;
 use crate::config::StackConfig;
 
 #[cfg(feature = "guardian")]
 pub(super) fn open(
     config: &StackConfig,
     events: Arc<dyn EventRecorder>,
-    sampler: &SamplerChoice,
+    decrees: &Arc<Decrees>,
     store: &TokenStore,
 ) -> Result<AdmissionChoice, StackError> {
     let section = &config.guardian;
@@ -44,7 +45,7 @@ pub(super) fn open(
         memory_mark: section.memory_mark,
         memory_rearm: section.memory_rearm,
         cdna: section.cdna_dir.clone(),
-        on_constitution: Some(sample_as_it_says(sampler.clone())),
+        on_constitution: Some(decree_what_it_says(Arc::clone(decrees))),
         rate: u32::try_from(section.rate_per_second).ok().filter(|rate| *rate > 0).map(|per_second| {
             let burst = u32::try_from(section.rate_burst).unwrap_or(u32::MAX);
             ng_guardian::RateLimit { per_second, burst }
@@ -88,14 +89,20 @@ fn pool_spec(quota: &crate::config::QuotaConfig) -> ng_guardian::PoolSpec {
     }
 }
 
-/// The constitution's sample rate is the sampler's, from the moment that it is in force.
+/// What the constitution says of other layers is in force as soon as it is.
 #[cfg(feature = "guardian")]
-fn sample_as_it_says(sampler: SamplerChoice) -> ng_guardian::ConstitutionHook {
+fn decree_what_it_says(decrees: Arc<Decrees>) -> ng_guardian::ConstitutionHook {
+    use crate::config::LogLevel as Ours;
+    use ng_guardian::LogLevel;
+    let level = |level| match level {
+        LogLevel::Error => Ours::Error,
+        LogLevel::Warn => Ours::Warn,
+        LogLevel::Info => Ours::Info,
+        LogLevel::Debug => Ours::Debug,
+        LogLevel::Trace => Ours::Trace,
+    };
     Arc::new(move |constitution| {
-        if let Some(rate) = constitution.sample_rate {
-            // A rate was checked with its document; a sampler that is off takes none.
-            let _ = sampler.shared().set_rate(rate);
-        }
+        decrees.decree(constitution.sample_rate, constitution.log_level.map(level));
     })
 }
 
@@ -103,7 +110,7 @@ fn sample_as_it_says(sampler: SamplerChoice) -> ng_guardian::ConstitutionHook {
 pub(super) fn open(
     _config: &StackConfig,
     _events: Arc<dyn EventRecorder>,
-    _sampler: &SamplerChoice,
+    _decrees: &Arc<Decrees>,
     _store: &TokenStore,
 ) -> Result<AdmissionChoice, StackError> {
     Err(missing("guardian"))

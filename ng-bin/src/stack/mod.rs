@@ -10,6 +10,7 @@ mod build;
 #[cfg(feature = "wal")]
 mod checkpoint;
 pub mod choice;
+mod decree;
 mod error;
 mod follow;
 mod guardian;
@@ -81,6 +82,7 @@ pub struct Stack {
     lane_options: LaneOptions,
     recovered: Option<Recovered>,
     admission: AdmissionChoice,
+    decrees: Arc<decree::Decrees>,
     wal: WalChoice,
     metrics: MetricChoice,
     sampler: SamplerChoice,
@@ -182,6 +184,12 @@ impl Stack {
     #[must_use]
     pub fn metrics(&self) -> &dyn ng_core::metrics::MetricSink {
         self.metrics.shared()
+    }
+
+    /// Who puts the log's level in force where the constitution says one
+    /// (`observability.log_level`): at once if it does now, and whenever that changes.
+    pub fn on_level(&self, set: impl Fn(crate::config::LogLevel) + Send + Sync + 'static) {
+        self.decrees.on_level(Arc::new(set));
     }
 
     /// Head sampling.

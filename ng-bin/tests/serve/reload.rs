@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use serde_json::Value;
 
-use crate::service::{Client, NDJSON, Service, command, post, raw, signal, wait_for};
+use crate::service::{Client, NDJSON, Service, command, ng, post, raw, signal, wait_for};
 
 /// The tests' file with this in it; `command` wrote it first.
 fn rewrite(dir: &Path, config: &str) {
@@ -125,7 +125,7 @@ fn a_file_that_has_changed_is_read_without_a_signal() {
 #[test]
 fn without_a_file_sighup_ends_nothing() {
     let dir = tempfile::tempdir().unwrap();
-    let mut plain = crate::service::ng(dir.path());
+    let mut plain = ng(dir.path());
     plain.args(["serve", "--json", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
     plain.env("NG_WAL__SEGMENT_MIB", "2").env("NG_WAL__BLOCK_KIB", "64");
     let service = Service::of(plain);
@@ -157,4 +157,29 @@ fn another_level_of_the_log_is_in_force_at_once() {
     let lines: Vec<&str> = said.lines().filter(|line| line.contains(told)).collect();
     assert!(lines.len() == 2 && lines[0].contains("info") && lines[1].contains("debug"), "{said}");
     assert!(!said.contains("stays"), "{said}");
+}
+
+#[cfg(feature = "guardian")]
+#[test]
+fn the_constitution_sets_the_level_of_the_log_of_a_service_and_gives_it_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = "[log]\nlevel = \"error\"\n[guardian]\nmemory_interval_ms = 10\ncdna_dir = \"cdna\"\n";
+    let service = Service::start(dir.path(), config);
+    let cdna = |words: &[&str]| {
+        let output = ng(dir.path()).args(["cdna"]).args(words).args(["--dir", "cdna"]).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+    };
+    std::fs::write(dir.path().join("quiet.toml"), "").unwrap();
+    std::fs::write(dir.path().join("loud.toml"), "[observability]\nlog_level = \"debug\"\n").unwrap();
+    cdna(&["set", "quiet.toml", "--activate"]);
+    cdna(&["set", "loud.toml", "--activate"]);
+    wait_for("the level", || service.said().contains("the log has another level"));
+    rewrite(dir.path(), &config.replace("error", "warn"));
+    signal(service.child.id(), "HUP");
+    wait_for("the answer", || service.said().contains("log.level stays \"error\", not \"warn\""));
+    cdna(&["rollback"]);
+    wait_for("the old version", || metric(&service, "neurograph_constitution_version") == "1");
+    let (status, said) = service.stop();
+    assert_eq!(status.code(), Some(0), "{said}");
+    assert!(said.contains("the constitution in force decides: use `ng cdna`"), "{said}");
 }
