@@ -150,12 +150,15 @@ fn next_life(image: &SimStorage, found: &TokenStore, seed: u64, what: &str) {
     }
 }
 
+/// What was done, and the disk after it.
+type Cuts = Vec<(String, SimStorage)>;
+
 /// The disk, cut off after each thing that is done to it.
 #[derive(Debug, Clone)]
 struct Watched {
     disk: SimStorage,
     /// While it is watched: what was done last, and what is left after a cut right then.
-    cuts: Arc<Mutex<Option<Vec<(String, SimStorage)>>>>,
+    cuts: Arc<Mutex<Option<Cuts>>>,
     seed: Arc<AtomicU64>,
 }
 
