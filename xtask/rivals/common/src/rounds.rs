@@ -1,5 +1,6 @@
 //! Rounds: each case once, in turn, in an order that turns with the rounds.
 
+use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 /// One case: a system at a piece of work.
@@ -57,15 +58,19 @@ impl Spread {
 /// What a case says, with its name before it.
 pub fn in_turn(rounds: usize, cases: &mut [Case<'_>]) -> Result<Vec<Spread>, String> {
     let mut samples = vec![Vec::with_capacity(rounds); cases.len()];
+    // A line that is written over and over is for eyes only.
+    let watched = std::io::stderr().is_terminal();
     for round in 0..rounds {
         for step in 0..cases.len() {
             let at = (round + step) % cases.len();
             let (Some(case), Some(samples)) = (cases.get_mut(at), samples.get_mut(at)) else { continue };
-            eprint!("\r\x1b[Kround {}/{rounds}: {}", round + 1, case.name);
+            if watched {
+                eprint!("\r\x1b[Kround {}/{rounds}: {}", round + 1, case.name);
+            }
             samples.push((case.run)().map_err(|why| format!("{}: {why}", case.name))?);
         }
     }
-    eprintln!("\r\x1b[K{rounds} rounds of {} cases", cases.len());
+    eprintln!("{}{rounds} rounds of {} cases", if watched { "\r\x1b[K" } else { "" }, cases.len());
     Ok(samples.into_iter().map(Spread::of).collect())
 }
 
