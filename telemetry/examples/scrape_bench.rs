@@ -30,8 +30,7 @@ fn resident_bytes() -> u64 {
 fn main() {
     let counters = std::env::args().nth(1).map_or(COUNTERS, |n| n.parse().unwrap()).clamp(1, COUNTERS);
     let before = resident_bytes();
-    let registry =
-        Arc::new(Registry::new(&RegistryOptions { max_series: 10_000, ..RegistryOptions::default() }));
+    let registry = Arc::new(Registry::new(&RegistryOptions { max_series: 10_000 }));
     let counters: Vec<CounterId> = (0..counters)
         .map(|n| {
             let desc = MetricDesc::new("bench_requests_total", "Requests, by route and code.");

@@ -35,6 +35,7 @@ struct Setting<T> {
     decreed: Option<T>,
 }
 
+#[cfg(feature = "guardian")]
 impl<T: Copy + PartialEq> Setting<T> {
     fn in_force(&self) -> T {
         self.decreed.unwrap_or(self.configured)
@@ -56,6 +57,7 @@ impl Decrees {
     }
 
     /// The constitution in force says this.
+    #[cfg(feature = "guardian")]
     pub(super) fn decree(&self, rate: Option<f64>, level: Option<LogLevel>) {
         let mut state = self.state();
         if let Some(rate) = state.rate.decree(rate) {
