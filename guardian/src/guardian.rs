@@ -59,6 +59,9 @@ impl Guardian {
         }
         let (shared, marked) = Shared::new(&options)?;
         let shared = Arc::new(shared);
+        for &(domain, n) in options.present.iter().filter(|(_, n)| *n > 0) {
+            shared.pool_of(domain).lease("recovery").adopt(n);
+        }
         if let Some(hook) = &options.on_constitution {
             hook(&options.constitution);
         }
@@ -94,8 +97,9 @@ impl Guardian {
         Ok(GuardianLane::new(Arc::clone(&self.shared), pool, name))
     }
 
-    /// Counts `n` tokens of a domain that exist already, such as those that recovery found, even where
-    /// they are more than a limit allows: nothing is admitted there then until use has sunk.
+    /// Counts `n` tokens of a domain that came to exist otherwise than by admission, even where they are
+    /// more than a limit allows: nothing is admitted there then until use has sunk. Those that are there
+    /// from the start belong into [`GuardianOptions::present`].
     pub fn adopt(&self, domain: u8, n: u64) {
         self.shared.pool_of(domain).lease("recovery").adopt(n);
         // No request passed the marks, so nobody else tells.

@@ -62,6 +62,9 @@ pub struct GuardianOptions {
     /// The most tokens that a lane takes at a time without asking again, at least 1. Default
     /// 1,024.
     pub max_lease: u64,
+    /// How many tokens of which domain exist already, such as those that recovery found: they are counted
+    /// before anything is looked at, even where they are more than a limit allows. Default none.
+    pub present: Vec<(u8, u64)>,
     /// How often the marks are looked at, above 0, and the process's memory is read: up to ten
     /// times as often while it moves, down to a tenth of it while it is still. Default 100 ms. (A
     /// mark crossed by a lane that asks for a new lease is seen at once.)
@@ -107,6 +110,7 @@ impl Default for GuardianOptions {
             rearm: 0.05,
             cleanup_target: 0.80,
             max_lease: 1_024,
+            present: Vec::new(),
             memory_interval: Duration::from_millis(100),
             drift_bound_bytes: 1 << 30,
             memory_mark: 0.95,
@@ -133,6 +137,7 @@ impl fmt::Debug for GuardianOptions {
             .field("rearm", &self.rearm)
             .field("cleanup_target", &self.cleanup_target)
             .field("max_lease", &self.max_lease)
+            .field("present", &self.present)
             .field("memory_interval", &self.memory_interval)
             .field("drift_bound_bytes", &self.drift_bound_bytes)
             .field("memory_mark", &self.memory_mark)

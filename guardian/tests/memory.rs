@@ -41,6 +41,26 @@ fn drift_beyond_the_bound_is_told_once_and_always_reported() {
 }
 
 #[test]
+fn tokens_that_recovery_found_are_counted_before_the_memory_is_first_looked_at() {
+    let resident_bytes = 64 * 1_000_000;
+    let drifts = |present: &[(u8, u64)]| {
+        let reader: ng_guardian::MemoryReader =
+            Arc::new(move || Some(RealMemory { resident_bytes, ..RealMemory::default() }));
+        let options = GuardianOptions {
+            present: present.to_vec(),
+            drift_bound_bytes: 1_000_000,
+            memory_reader: Some(reader),
+            ..often()
+        };
+        let guardian = Guardian::start(options).unwrap();
+        eventually("it is read", || guardian.memory().is_some_and(|memory| memory.reads >= 3));
+        guardian.report().drifts
+    };
+    assert_eq!(drifts(&[]), 1, "memory of no token is told");
+    assert_eq!(drifts(&[(0, 600_000), (3, 400_000)]), 0, "memory of recovered tokens is not");
+}
+
+#[test]
 fn the_allocators_figures_are_the_users_own_and_a_panic_in_them_is_counted() {
     let figures = AllocatorFigures { allocated_bytes: 5, resident_bytes: 9 };
     let guardian =

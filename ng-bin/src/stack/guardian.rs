@@ -35,6 +35,7 @@ pub(super) fn open(
         rearm: section.rearm,
         cleanup_target: section.cleanup_target,
         max_lease: section.max_lease,
+        present: present(config, store),
         memory_interval: Duration::from_millis(section.memory_interval_ms),
         constitution: super::follow::bounded(
             &section.constitution,
@@ -53,21 +54,22 @@ pub(super) fn open(
         ..GuardianOptions::default()
     })
     .map_err(|error| failed(error.into()))?;
-    // What recovery found is in use already, even where it is more than a limit allows now.
-    if section.named.iter().any(|quota| quota.domain.is_some()) {
-        let mut present = [0_u64; ng_core::store::DOMAINS as usize];
-        for (token, _) in store.iter() {
-            if let Some(count) = present.get_mut(usize::from(token.id().domain())) {
-                *count += 1;
-            }
-        }
-        for (domain, count) in (0..).zip(present).filter(|(_, count)| *count > 0) {
-            guardian.adopt(domain, count);
-        }
-    } else if !store.is_empty() {
-        guardian.adopt(config.engine.domain, store.len());
-    }
     Ok(AdmissionChoice::Built(Arc::new(guardian)))
+}
+
+/// What recovery found, which is in use already, even where it is more than a limit allows now.
+#[cfg(feature = "guardian")]
+fn present(config: &StackConfig, store: &TokenStore) -> Vec<(u8, u64)> {
+    if !config.guardian.named.iter().any(|quota| quota.domain.is_some()) {
+        return vec![(config.engine.domain, store.len())];
+    }
+    let mut present = [0_u64; ng_core::store::DOMAINS as usize];
+    for (token, _) in store.iter() {
+        if let Some(count) = present.get_mut(usize::from(token.id().domain())) {
+            *count += 1;
+        }
+    }
+    (0..).zip(present).filter(|(_, count)| *count > 0).collect()
 }
 
 #[cfg(feature = "guardian")]
