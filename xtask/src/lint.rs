@@ -35,20 +35,18 @@ pub(crate) fn run(workspace: &Workspace) -> Result<u8, Error> {
 fn programs(workspace: &Workspace) -> Result<Vec<Program>, Error> {
     let clippy =
         |select: &[&str]| workspace.cargo(["clippy", "--quiet"]).args(select).args(["--", "-D", "warnings"]);
-    let stack = ["--package", "ng-stack"];
-    // A feature alone is what a dependent compiles; the tests are looked at with none and with all.
-    let alone = [&stack[..], &["--lib", "--bins", "--no-default-features", "--features"]].concat();
+    let bare = ["--package", "ng-stack", "--all-targets", "--no-default-features"];
     let mut programs = vec![
         workspace.cargo(["fmt", "--all", "--check"]),
         clippy(&["--workspace", "--all-targets"]),
         // What dependents compile: without the contract suites, which tests switch on.
         clippy(&["--package", "ng-core", "--lib"]),
-        clippy(&[&stack[..], &["--all-targets", "--no-default-features"]].concat()),
+        clippy(&bare),
     ];
     for feature in workspace.stack_features()? {
-        programs.push(clippy(&[&alone[..], &[&feature]].concat()));
+        programs.push(clippy(&[&bare[..], &["--features", &feature]].concat()));
     }
-    programs.push(clippy(&[&stack[..], &["--all-targets", "--all-features"]].concat()));
+    programs.push(clippy(&["--package", "ng-stack", "--all-targets", "--all-features"]));
     let doc = workspace.cargo(["doc", "--quiet", "--workspace", "--no-deps"]);
     programs.push(doc.env("RUSTDOCFLAGS", "-D warnings"));
     Ok(programs)
