@@ -22,20 +22,9 @@ where
     E: EventLane,
 {
     /// As many specs as there are freed slots at hand, from the first on: how many were made, and why
-    /// the log did not take the next one. `None` if no freed slot is at hand.
-    #[inline(always)]
-    pub(super) fn place_again(
-        &mut self,
-        specs: &[TokenSpec],
-        index: usize,
-        now: u32,
-        report: &mut BatchReport,
-    ) -> Option<(usize, Option<AppendError>)> {
-        if self.writer.knows_freed() { self.fill_freed(specs, index, now, report) } else { None }
-    }
-
+    /// the log did not take the next one. `None` if all of those slots were taken by others.
     #[inline(never)]
-    fn fill_freed(
+    pub(super) fn fill_freed(
         &mut self,
         specs: &[TokenSpec],
         index: usize,

@@ -35,8 +35,8 @@ impl Journal {
         Self { due: Due::new(every), on_failure, last, logged: 0, unlogged: 0 }
     }
 
-    /// Logs what is due of `n` tokens in a row that get `generation`. `Err((i, why))` if the
-    /// `i`-th was not taken: those before it are logged.
+    /// Logs what is due of tokens in a row that get `generation`. `Err((i, why))` if the `i`-th was not
+    /// taken: those before it are logged.
     #[inline]
     pub(super) fn created<W: WalLane>(
         &mut self,
@@ -44,36 +44,44 @@ impl Journal {
         tokens: &[Token],
         generation: u32,
     ) -> Result<(), (usize, AppendError)> {
-        if !self.due.is_every() {
-            return self.created_sparsely(wal, tokens, generation);
+        if generation == 1 {
+            return self.due_of(wal, TOKEN_FIRST, tokens.as_bytes().as_chunks::<TOKEN_BYTES>().0);
         }
-        let mut at = 0;
-        while at < tokens.len() {
-            let (taken, failure) = append_created(wal, &tokens[at..], generation, &mut self.last);
-            self.logged += taken as u64;
-            at += taken;
-            let Some(why) = failure else { break };
-            if !self.passes(&why) {
-                return Err((at, why));
-            }
-            at += 1;
+        for (i, token) in tokens.iter().enumerate() {
+            self.created_again(wal, &[encode_again(token, generation)]).map_err(|(_, why)| (i, why))?;
         }
         Ok(())
     }
 
-    /// Logs what is due of tokens whose records, of slots used again, stand one after the other in
-    /// `payload`. `Err((i, why))` if the `i`-th was not taken: those before it are logged.
+    /// The same of tokens in slots used again, whose records stand one after the other in `payload`.
     pub(super) fn created_again<W: WalLane>(
         &mut self,
         wal: &mut W,
         payload: &[[u8; AGAIN_BYTES]],
     ) -> Result<(), (usize, AppendError)> {
-        if self.due.is_every() {
-            return self.run(wal, TOKEN_AGAIN, payload);
-        }
+        self.due_of(wal, TOKEN_AGAIN, payload)
+    }
+
+    #[inline]
+    fn due_of<W: WalLane, const BYTES: usize>(
+        &mut self,
+        wal: &mut W,
+        kind: RecordKind,
+        payload: &[[u8; BYTES]],
+    ) -> Result<(), (usize, AppendError)> {
+        if self.due.is_every() { self.run(wal, kind, payload) } else { self.sparsely(wal, kind, payload) }
+    }
+
+    #[cold]
+    fn sparsely<W: WalLane, const BYTES: usize>(
+        &mut self,
+        wal: &mut W,
+        kind: RecordKind,
+        payload: &[[u8; BYTES]],
+    ) -> Result<(), (usize, AppendError)> {
         for (i, record) in payload.iter().enumerate() {
             if self.due.next() {
-                self.run(wal, TOKEN_AGAIN, std::slice::from_ref(record)).map_err(|(_, why)| (i, why))?;
+                self.run(wal, kind, std::slice::from_ref(record)).map_err(|(_, why)| (i, why))?;
             }
         }
         Ok(())
@@ -83,29 +91,6 @@ impl Journal {
     #[inline(always)]
     pub(super) fn skip(&mut self, n: u32) -> bool {
         self.due.skip(n)
-    }
-
-    #[cold]
-    fn created_sparsely<W: WalLane>(
-        &mut self,
-        wal: &mut W,
-        tokens: &[Token],
-        generation: u32,
-    ) -> Result<(), (usize, AppendError)> {
-        for (i, token) in tokens.iter().enumerate() {
-            if !self.due.next() {
-                continue;
-            }
-            let (taken, failure) =
-                append_created(wal, std::slice::from_ref(token), generation, &mut self.last);
-            self.logged += taken as u64;
-            if let Some(why) = failure
-                && !self.passes(&why)
-            {
-                return Err((i, why));
-            }
-        }
-        Ok(())
     }
 
     /// Logs a deletion; deletions are always due.
@@ -137,6 +122,7 @@ impl Journal {
     }
 
     /// Logs a run of records that are due.
+    #[inline]
     fn run<W: WalLane, const BYTES: usize>(
         &mut self,
         wal: &mut W,
@@ -177,34 +163,5 @@ impl Journal {
         };
         self.unlogged += u64::from(passes);
         passes
-    }
-}
-
-#[inline]
-fn append_created<W: WalLane>(
-    wal: &mut W,
-    tokens: &[Token],
-    generation: u32,
-    last: &mut Ticket,
-) -> (usize, Option<AppendError>) {
-    if generation == 1 {
-        match wal.append_run(TOKEN_FIRST, TOKEN_BYTES, tokens.as_bytes()) {
-            Ok(ticket) => {
-                *last = ticket;
-                (tokens.len(), None)
-            }
-            Err(error) => {
-                *last = error.ticket.unwrap_or(*last);
-                (error.appended, Some(error.source))
-            }
-        }
-    } else {
-        for (i, token) in tokens.iter().enumerate() {
-            match wal.append(TOKEN_AGAIN, &encode_again(token, generation)) {
-                Ok(ticket) => *last = ticket,
-                Err(why) => return (i, Some(why)),
-            }
-        }
-        (tokens.len(), None)
     }
 }

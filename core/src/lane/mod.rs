@@ -337,7 +337,9 @@ where
         while at < group.len() {
             #[expect(clippy::cast_possible_truncation, reason = "a group is small")]
             let left = (group.len() - at) as u32;
-            if let Some((made, failure)) = self.place_again(&group[at..], index + at, now, report) {
+            if self.writer.knows_freed()
+                && let Some((made, failure)) = self.fill_freed(&group[at..], index + at, now, report)
+            {
                 at += made;
                 if let Some(why) = failure {
                     self.layers.admission.release(1);

@@ -137,11 +137,3 @@ impl Drop for Freed<'_> {
         writer.owner.created.store(writer.created, Ordering::Release);
     }
 }
-
-impl Drop for StoreWriter {
-    fn drop(&mut self) {
-        // A panic may have come between the beginning and the end of a removal.
-        self.owner.leave();
-        self.store.retire(&self.owner);
-    }
-}

@@ -243,6 +243,14 @@ impl StoreWriter {
     }
 }
 
+impl Drop for StoreWriter {
+    fn drop(&mut self) {
+        // A panic may have come between the beginning and the end of a removal.
+        self.owner.leave();
+        self.store.retire(&self.owner);
+    }
+}
+
 impl Run<'_> {
     /// The first slot.
     #[must_use]
