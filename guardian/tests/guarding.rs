@@ -84,10 +84,9 @@ fn a_cleanup_at_the_mark_frees_down_to_the_target_though_lanes_only_batch() {
 
 #[test]
 fn what_recovery_found_above_a_mark_is_cleaned_up_though_no_lane_asks() {
-    let guardian = Guardian::start(options(1_000)).unwrap();
+    let guardian = Guardian::start(GuardianOptions { present: vec![(0, 960)], ..options(1_000) }).unwrap();
     let store = Store::new(&guardian, u64::MAX);
     store.set(&guardian);
-    guardian.adopt(0, 960);
     eventually("the cleanup ends", || guardian.stats().cleanups == 1);
     assert_eq!(guardian.stats().used, 800);
 }

@@ -20,6 +20,8 @@ pub(super) struct Counters {
     pub(super) answers: [AtomicU64; 5],
     /// Rows that could not become tokens.
     pub(super) malformed: AtomicU64,
+    /// Sampled requests whose spans no lane had time to write.
+    pub(super) spans_lost: AtomicU64,
 }
 
 pub(super) fn up(count: &AtomicU64, n: u64) {
@@ -55,7 +57,7 @@ impl Counters {
 
     pub(super) fn register(self: &Arc<Self>, sink: &dyn MetricSink) -> Result<(), RegisterError> {
         type Read = fn(&Counters) -> u64;
-        let counters: [(&str, &str, Read); 6] = [
+        let counters: [(&str, &str, Read); 7] = [
             ("neurograph_http_connections_total", "Connections accepted.", |c| get(&c.connections_total)),
             ("neurograph_http_requests_total", "Requests read, of gateway and administration.", |c| {
                 get(&c.requests)
@@ -74,6 +76,11 @@ impl Counters {
             ("neurograph_http_malformed_rows_total", "Rows of bodies that can't become tokens.", |c| {
                 get(&c.malformed)
             }),
+            (
+                "neurograph_http_spans_lost_total",
+                "Sampled requests whose spans no lane had time to write.",
+                |c| get(&c.spans_lost),
+            ),
         ];
         for (name, help, read) in counters {
             let watched = Arc::clone(self);

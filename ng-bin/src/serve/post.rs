@@ -85,6 +85,9 @@ impl Query {
     }
 }
 
+/// How long the answer to a sampled request waits for a lane to write its span.
+const SPAN_PATIENCE: Duration = Duration::from_millis(100);
+
 #[derive(Serialize)]
 struct Document<'a> {
     #[serde(flatten)]
@@ -254,20 +257,6 @@ async fn answer(
             }
         }
     }
-    let patience = Duration::from_millis(service.config().request_timeout_ms);
-    if making.is_sampled()
-        && let Ok(permit) = engine.lanes.permit(patience).await
-    {
-        // Lanes write spans.
-        let finished = engine.lanes.run(permit, move |bench| {
-            making.finish(bench);
-            making
-        });
-        making = match finished.await {
-            Ok(making) => making,
-            Err(why) => return not_done(why).answer(),
-        };
-    }
     let tally = &making.tally;
     let only = |reason: &str| tally.refused_by.len() == 1 && tally.refused_by.contains_key(reason);
     let status = match &problem {
@@ -279,7 +268,23 @@ async fn answer(
     };
     up(&service.counters.malformed, tally.refused_by.get("malformed").copied().unwrap_or(0));
     let last_lsn = if is_durable { engine.durable_lsn() } else { None };
-    json(status, &Document { tally, durable: is_durable, last_lsn, unseen, error: problem })
+    let answer = json(status, &Document { tally, durable: is_durable, last_lsn, unseen, error: problem });
+    if making.is_sampled() {
+        write_span(service, engine, making).await;
+    }
+    answer
+}
+
+/// Lanes write spans, so that a sampled request has one more turn with them. What it is answered does
+/// not depend on that, and it waits for no longer than [`SPAN_PATIENCE`].
+async fn write_span(service: &Service, engine: &Engine, mut making: Box<Making>) {
+    let written = match engine.lanes.permit(SPAN_PATIENCE).await {
+        Ok(permit) => engine.lanes.run(permit, move |bench| making.finish(bench)).await,
+        Err(why) => Err(why),
+    };
+    if written.is_err() {
+        up(&service.counters.spans_lost, 1);
+    }
 }
 
 #[cfg(test)]

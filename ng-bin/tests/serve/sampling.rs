@@ -102,3 +102,34 @@ fn a_sampled_request_shows_what_it_was_at_as_its_children() {
     }
     assert!(time(make, "endTimeUnixNano") <= time(wait, "startTimeUnixNano"));
 }
+
+/// However busy the lanes are, an answer is the request's own, and its span is written or counted as lost.
+#[test]
+fn each_sampled_request_that_was_answered_has_a_span_or_is_counted_as_one_whose_span_is_lost() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = "[tracing]\nrate = 0.0\n[serve]\ntrust_wishes = true\nlanes = 1\nmax_in_flight = 1\n";
+    let service = Service::start(dir.path(), config);
+    let headers = [("Content-Type", NDJSON), ("X-Force-Trace", "1")];
+    let body = b"{\"weight\":1}\n".repeat(10_000);
+    let statuses: Vec<u16> = std::thread::scope(|scope| {
+        let callers: Vec<_> = (0..8)
+            .map(|_| {
+                scope.spawn(|| {
+                    let mut client = Client::new(&service.gateway);
+                    let mut ask =
+                        || client.request("POST", "/v1/tokens?durable=true", &headers, &body).status;
+                    (0..10).map(|_| ask()).collect::<Vec<_>>()
+                })
+            })
+            .collect();
+        callers.into_iter().flat_map(|caller| caller.join().unwrap()).collect()
+    });
+    assert!(statuses.iter().all(|status| [200, 429].contains(status)), "{statuses:?}");
+    let metrics = Client::new(&service.admin).request("GET", "/metrics", &[], b"").body;
+    let metrics = String::from_utf8(metrics).unwrap();
+    let lost = metrics.lines().find_map(|line| line.strip_prefix("neurograph_http_spans_lost_total "));
+    let lost: usize = lost.unwrap().parse().unwrap();
+    let answered = statuses.iter().filter(|status| **status == 200).count();
+    assert!(answered > 0);
+    assert_eq!(written(service, dir.path()).len() + lost, answered);
+}
