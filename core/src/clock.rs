@@ -5,7 +5,7 @@
 
 mod stamp;
 
-pub use stamp::stamp_unix_ns;
+pub use stamp::{counter, stamp_unix_ns};
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -19,22 +19,27 @@ use super::precise_unix_ns;
 #[must_use]
 #[inline]
 pub fn stamp_unix_ns() -> u64 {
-    ANCHOR.convert(ticks()).unwrap_or_else(renew)
+    counter().and_then(|now| ANCHOR.convert(now)).unwrap_or_else(renew)
 }
 
-/// The counter; whoever reads it must have found that it keeps time.
+/// The processor's time stamp counter, where it has one; it may be off by the few dozen instructions in
+/// flight. Whoever takes it for time must know that it keeps time, and how fast it runs.
 #[cfg(all(target_arch = "x86_64", not(loom), not(miri)))]
+#[must_use]
 #[inline(always)]
 #[expect(unsafe_code, reason = "the instruction has no safe wrapper")]
-fn ticks() -> u64 {
+pub fn counter() -> Option<u64> {
     // SAFETY: rdtsc reads a register, and every x86-64 processor has it; Linux never sets CR4.TSD
     // except by prctl(PR_SET_TSC), which this process does not call.
-    unsafe { core::arch::x86_64::_rdtsc() }
+    Some(unsafe { core::arch::x86_64::_rdtsc() })
 }
 
+/// The processor's time stamp counter, where it has one that is read here.
 #[cfg(not(all(target_arch = "x86_64", not(loom), not(miri))))]
-const fn ticks() -> u64 {
-    0
+#[must_use]
+#[inline(always)]
+pub const fn counter() -> Option<u64> {
+    None
 }
 
 /// What time it was by both clocks, under a sequence lock: odd while it is written.
@@ -113,7 +118,7 @@ const APART: u64 = 3_000;
 
 /// Whether the kernel keeps time by the counter: then it runs evenly, and alike on all processors.
 fn is_fit() -> bool {
-    cfg!(all(target_arch = "x86_64", not(loom), not(miri)))
+    counter().is_some()
         && std::fs::read_to_string("/sys/devices/system/clocksource/clocksource0/current_clocksource")
             .is_ok_and(|source| source.trim() == "tsc")
 }
@@ -135,9 +140,9 @@ fn renew() -> u64 {
         return precise_unix_ns();
     }
     let monotonic = Instant::now();
-    let before = ticks();
+    let before = counter();
     let unix_ns = precise_unix_ns();
-    let after = ticks();
+    let (Some(before), Some(after)) = (before, counter()) else { return unix_ns };
     if after.wrapping_sub(before) > APART {
         return unix_ns;
     }
