@@ -414,8 +414,8 @@ fn a_bad_receiver_costs_spans_and_no_time(mut options: OtlpOptions) {
     for _ in 0..10_000 {
         lane.finish(&sample_span("lost"));
     }
-    // Had it waited for an answer whenever its ring was full, it would have taken 50 s.
-    assert!(began.elapsed() < Duration::from_secs(20), "a lane waited: {:?}", began.elapsed());
+    // Some 2 ms. Had it waited for an answer whenever its ring was full, it would have taken 50 s.
+    assert!(began.elapsed() < Duration::from_millis(400), "a lane waited: {:?}", began.elapsed());
     let failed = peers::eventually(PATIENCE, || writer.last_error());
     assert!(failed.expect("it is told").to_string().contains("127.0.0.1"), "{:?}", writer.last_error());
     let stats = writer.stats();
@@ -423,7 +423,8 @@ fn a_bad_receiver_costs_spans_and_no_time(mut options: OtlpOptions) {
     drop(lane);
     let began = Instant::now();
     drop(writer);
-    assert!(began.elapsed() < PATIENCE, "the end took {:?}", began.elapsed());
+    // The deadline is 0.7 s.
+    assert!(began.elapsed() < Duration::from_secs(3), "the end took {:?}", began.elapsed());
 }
 
 #[test]
