@@ -28,7 +28,7 @@ pub struct LayerCost {
     pub alone_spread_ns: f64,
     /// `removed_ns` as a share of the full stack's time.
     pub share: f64,
-    /// `measured`, or `inconclusive` where the spread exceeds the difference.
+    /// `measured`, or `inconclusive` where the spread exceeds the difference, or that is below zero.
     pub verdict: &'static str,
 }
 
@@ -74,7 +74,6 @@ pub(super) fn measure(options: &Options, batches: &mut Batches) -> Result<Ablati
         .zip(alone.iter().zip(&without))
         .map(|(name, (alone, without))| {
             let (added, removed) = (differences(alone, &bare), differences(&whole, without));
-            let conclusive = removed.width() <= removed.median.abs();
             LayerCost {
                 name,
                 alone_ns: added.median,
@@ -82,7 +81,7 @@ pub(super) fn measure(options: &Options, batches: &mut Batches) -> Result<Ablati
                 spread_ns: removed.width(),
                 alone_spread_ns: added.width(),
                 share: removed.median / full_ns.median,
-                verdict: if conclusive { "measured" } else { "inconclusive" },
+                verdict: verdict(&removed),
             }
         })
         .collect();
@@ -91,4 +90,22 @@ pub(super) fn measure(options: &Options, batches: &mut Batches) -> Result<Ablati
         full_ns.width() + baseline_ns.width() + layers.iter().map(|layer| layer.spread_ns).sum::<f64>();
     let adds_up = (sum_ns - full_ns.median).abs() <= allowed;
     Ok(Ablation { baseline_ns, full_ns, sum_ns, adds_up, layers })
+}
+
+/// No layer costs less than nothing: a difference below zero is the machine's, however steady.
+fn verdict(removed: &Spread) -> &'static str {
+    if removed.width() <= removed.median { "measured" } else { "inconclusive" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_difference_within_its_spread_or_below_zero_says_nothing() {
+        let of = |median: f64, width: f64| Spread { median, lower: median, upper: median + width };
+        assert_eq!(verdict(&of(5.0, 4.0)), "measured");
+        assert_eq!(verdict(&of(5.0, 6.0)), "inconclusive");
+        assert_eq!(verdict(&of(-18.0, 1.0)), "inconclusive");
+    }
 }
