@@ -10,8 +10,8 @@ use ng_core::TokenSpec;
 use ng_core::events::Tier;
 use ng_core::lane::CreateError;
 use ng_stack::Stack;
-use ng_stack::config::{Loaded, Loader, LogLevel};
-use ng_stack::reload::{Cause, Outcome, Reloader};
+use ng_stack::config::{Loaded, Loader, LogLevel, StackConfig};
+use ng_stack::reload::{Cause, Outcome, Part, Prepared, Reloader};
 
 struct House {
     dir: tempfile::TempDir,
@@ -79,7 +79,7 @@ fn write(file: &Path, dir: &Path, text: &str) {
 
 /// Keys in force and keys that wait.
 fn keys(outcome: &Outcome) -> (Vec<&str>, Vec<&str>) {
-    let Outcome::Applied { changed, waiting } = outcome else { panic!("{outcome}") };
+    let Outcome::Applied { changed, waiting, .. } = outcome else { panic!("{outcome}") };
     (
         changed.iter().map(|one| one.key.as_str()).collect(),
         waiting.iter().map(|one| one.difference.key.as_str()).collect(),
@@ -260,4 +260,79 @@ fn under_load_no_token_is_refused_that_both_configurations_let_in_and_none_is_lo
     assert_eq!(house.stack.store().len(), 0);
     assert_eq!(house.stack.admission().stats().used, 0);
     assert_eq!(house.stack.admission().stats().limit, 1_199);
+}
+
+/// A part that reads a secret from `serve.token_file` and refuses an empty one.
+struct Secret {
+    in_force: Arc<Mutex<String>>,
+}
+
+impl Part for Secret {
+    fn files(&self, config: &StackConfig) -> Vec<PathBuf> {
+        config.serve.token_file.iter().cloned().collect()
+    }
+
+    fn prepare(&self, after: &StackConfig) -> Result<Prepared, String> {
+        let file = after.serve.token_file.as_ref().ok_or("serve.token_file is empty")?;
+        let next = std::fs::read_to_string(file).map_err(|error| error.to_string())?;
+        if next.is_empty() {
+            return Err(format!("{} is empty", file.display()));
+        }
+        let in_force = Arc::clone(&self.in_force);
+        let renewed = if *in_force.lock().unwrap() == next { vec![] } else { vec!["the secret"] };
+        let commit = Box::new(move || *in_force.lock().unwrap() = next);
+        Ok(Prepared { overruled: Vec::new(), renewed, commit })
+    }
+}
+
+#[test]
+fn a_part_of_the_program_follows_with_the_stack_or_neither_does() {
+    let house = House::with("serve.max_body_mib = 5");
+    // Nobody serves: the key waits.
+    assert_eq!(keys(&house.reload("serve.max_body_mib = 6")), (vec![], vec!["serve.max_body_mib"]));
+
+    let secret = house.dir.path().join("secret");
+    std::fs::write(&secret, "one").unwrap();
+    let in_force = Arc::new(Mutex::new("one".to_owned()));
+    let text = |rest: &str| format!("serve.token_file = {secret:?}\n{rest}");
+    house.write(&text(""));
+    let file = house.file();
+    let load = move || Loader::new().file(&file).load();
+    let part = Secret { in_force: Arc::clone(&in_force) };
+    let House { dir, stack, .. } = house;
+    let reloader = Reloader::new(load().unwrap(), load).watch(dir.path().join("ng.toml")).with_part(part);
+
+    // The file that the configuration names, and not the configuration, has changed.
+    std::fs::write(&secret, "two").unwrap();
+    assert_eq!(reloader.look(&stack), None, "it may be half written");
+    let outcome = reloader.look(&stack).unwrap();
+    assert_eq!(outcome.to_string(), "read anew: the secret");
+    assert_eq!(*in_force.lock().unwrap(), "two");
+    assert_eq!(reloader.look(&stack), None);
+
+    // While one of two files still moves, neither is read.
+    write(&dir.path().join("ng.toml"), dir.path(), &text("tracing.rate = 0.5"));
+    assert_eq!(reloader.look(&stack), None);
+    std::fs::write(&secret, "three").unwrap();
+    assert_eq!(reloader.look(&stack), None, "the configuration rests, the secret does not");
+    let outcome = reloader.look(&stack).unwrap();
+    assert_eq!(keys(&outcome), (vec!["tracing.rate"], vec![]));
+    assert_eq!(*in_force.lock().unwrap(), "three");
+
+    // What the part refuses, the stack does not follow either; and the other way round.
+    std::fs::write(&secret, "").unwrap();
+    write(&dir.path().join("ng.toml"), dir.path(), &text("tracing.rate = 0.25"));
+    let outcome = reloader.reload(&stack, Cause::Asked);
+    assert!(outcome.to_string().ends_with("secret is empty"), "{outcome}");
+    assert!((stack.sampler().rate() - 0.5).abs() < 1e-12);
+    std::fs::write(&secret, "four").unwrap();
+    write(&dir.path().join("ng.toml"), dir.path(), &text("tracing.rate = 7"));
+    assert!(matches!(reloader.reload(&stack, Cause::Asked), Outcome::Refused(_)));
+    assert_eq!(*in_force.lock().unwrap(), "three");
+
+    // Once both are sound, a mended file is enough.
+    write(&dir.path().join("ng.toml"), dir.path(), &text("tracing.rate = 0.25\nserve.max_body_mib = 6"));
+    let outcome = reloader.reload(&stack, Cause::Asked);
+    assert_eq!(keys(&outcome), (vec!["tracing.rate", "serve.max_body_mib"], vec![]));
+    assert_eq!(*in_force.lock().unwrap(), "four");
 }

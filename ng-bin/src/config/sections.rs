@@ -312,49 +312,50 @@ section! {
         unix_socket: Option<PathBuf> = None;
         /// File with the token that callers bring as `Authorization: Bearer TOKEN`, before the variable
         /// `NEUROGRAPH_TOKEN`; "" for none.
-        token_file: Option<PathBuf> = None;
+        token_file: Option<PathBuf> = None => live;
         /// Whether a token that there is must be brought on loopback and the Unix socket too; beyond
         /// loopback it always must.
-        require_token: bool = true;
+        require_token: bool = true => live;
         /// Whether to listen beyond loopback though there is no token: everyone can write then.
         insecure: bool = false;
         /// Whether callers without the token may ask to be sampled, by `X-Force-Trace`,
         /// `X-Sampling-Priority` and `X-Sampling-Rate`.
-        trust_wishes: bool = false;
+        trust_wishes: bool = false => live;
         /// Certificate chain in PEM, with which the gateway and the administration speak TLS; "" for none.
-        tls_cert: Option<PathBuf> = None;
+        tls_cert: Option<PathBuf> = None => live;
         /// Its private key in PEM; "" for none.
-        tls_key: Option<PathBuf> = None;
+        tls_key: Option<PathBuf> = None => live;
         /// Threads that make tokens; 0 for one a core, at most 4.
         lanes: u64 = 0, whole(0, 64);
         /// Pieces of bodies that wait for a thread or are at work; a request that finds no room is
         /// answered 429.
         max_in_flight: u64 = 64, whole(1, 65_536);
         /// Connections of each address; further ones are answered 503.
-        max_connections: u64 = 2048, whole(1, 1_000_000);
+        max_connections: u64 = 2048, whole(1, 1_000_000) => live;
         /// Size of a body in MiB, after decompression.
-        max_body_mib: u64 = 1024, whole(1, 1 << 20);
+        max_body_mib: u64 = 1024, whole(1, 1 << 20) => live;
         /// Size of one row of a body in KiB.
-        max_row_kib: u64 = 64, whole(1, 1024);
+        max_row_kib: u64 = 64, whole(1, 1024) => live;
         /// Rows that were not made that an answer lists; all are counted.
-        max_refusals: u64 = 100, whole(0, 10_000);
+        max_refusals: u64 = 100, whole(0, 10_000) => live;
         /// Document of `ng stress --json` whose figures the live page shows; "" shows none.
-        stress_json: Option<PathBuf> = None;
+        stress_json: Option<PathBuf> = None => live;
         /// Milliseconds for a request's head, for a TLS handshake, and for a connection without requests.
-        header_timeout_ms: u64 = 10_000, whole(10, 600_000);
+        header_timeout_ms: u64 = 10_000, whole(10, 600_000) => live;
         /// Milliseconds without a byte of a body.
-        body_timeout_ms: u64 = 10_000, whole(10, 600_000);
+        body_timeout_ms: u64 = 10_000, whole(10, 600_000) => live;
         /// Milliseconds for a whole body.
-        request_timeout_ms: u64 = 120_000, whole(10, 86_400_000);
+        request_timeout_ms: u64 = 120_000, whole(10, 86_400_000) => live;
         /// Milliseconds without a byte of an answer being taken.
-        write_timeout_ms: u64 = 10_000, whole(10, 600_000);
+        write_timeout_ms: u64 = 10_000, whole(10, 600_000) => live;
         /// Milliseconds that `?durable=true` waits for the disk.
-        durable_timeout_ms: u64 = 10_000, whole(1, 600_000);
-        /// Milliseconds between two looks at the configuration's file, which is read again once it has
-        /// changed and has rested from one look to the next; 0 reads it on SIGHUP only.
-        config_watch_ms: u64 = 1000, whole(0, 3_600_000);
+        durable_timeout_ms: u64 = 10_000, whole(1, 600_000) => live;
+        /// Milliseconds between two looks at the configuration's file and at those of token and certificate,
+        /// which are read again once one has changed and all have rested from one look to the next; 0 reads
+        /// them on SIGHUP only.
+        config_watch_ms: u64 = 1000, whole(0, 3_600_000) => live;
         /// Milliseconds for what is under way to end after SIGTERM, and as many for the log to be flushed.
-        drain_ms: u64 = 10_000, whole(0, 600_000);
+        drain_ms: u64 = 10_000, whole(0, 600_000) => live;
     }
 }
 

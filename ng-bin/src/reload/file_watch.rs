@@ -31,6 +31,17 @@ impl Stamp {
     }
 }
 
+/// What a look shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Seen {
+    /// It is as it was when it was last known.
+    Same,
+    /// It is another one, and was yet another one at the last look: half of it may be written.
+    Moving,
+    /// It is another one, and has rested since the last look. It is known from now on.
+    Changed,
+}
+
 /// A file that is looked at now and then.
 #[derive(Debug)]
 pub(super) struct FileWatch {
@@ -45,19 +56,23 @@ impl FileWatch {
         Self { known: Stamp::of(&path), unsettled: None, path }
     }
 
-    /// Whether the file has changed since it was last known, and has rested since the last look.
-    pub(super) fn changed(&mut self) -> bool {
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What has become of the file since it was last known.
+    pub(super) fn look(&mut self) -> Seen {
         let now = Stamp::of(&self.path);
         if now == self.known {
             self.unsettled = None;
-            return false;
+            return Seen::Same;
         }
         if self.unsettled != Some(now) {
             self.unsettled = Some(now);
-            return false;
+            return Seen::Moving;
         }
         self.know(now);
-        true
+        Seen::Changed
     }
 
     /// Takes the file as it is for known. To be called before it is read: what changes while it is
@@ -82,13 +97,13 @@ mod tests {
         let path = dir.path().join("ng.toml");
         std::fs::write(&path, "a").unwrap();
         let mut watch = FileWatch::new(path.clone());
-        assert!(!watch.changed());
+        assert_eq!(watch.look(), Seen::Same);
         std::fs::write(&path, "ab").unwrap();
-        assert!(!watch.changed(), "it may be half written");
+        assert_eq!(watch.look(), Seen::Moving, "it may be half written");
         std::fs::write(&path, "abc").unwrap();
-        assert!(!watch.changed(), "it still moves");
-        assert!(watch.changed());
-        assert!(!watch.changed());
+        assert_eq!(watch.look(), Seen::Moving, "it still moves");
+        assert_eq!(watch.look(), Seen::Changed);
+        assert_eq!(watch.look(), Seen::Same);
     }
 
     #[test]
@@ -106,13 +121,13 @@ mod tests {
             let mut watch = FileWatch::new(at("data/ng.toml"));
             std::os::unix::fs::symlink(at("two"), at("next")).unwrap();
             std::fs::rename(at("next"), at("data")).unwrap();
-            assert!([watch.changed(), watch.changed()].contains(&true));
+            assert!([watch.look(), watch.look()].contains(&Seen::Changed));
             std::fs::write(at("new"), "same").unwrap();
             std::fs::rename(at("new"), at("two/ng.toml")).unwrap();
-            assert!([watch.changed(), watch.changed()].contains(&true));
+            assert!([watch.look(), watch.look()].contains(&Seen::Changed));
             std::fs::remove_file(at("two/ng.toml")).unwrap();
-            assert!([watch.changed(), watch.changed()].contains(&true));
-            assert!(!watch.changed());
+            assert!([watch.look(), watch.look()].contains(&Seen::Changed));
+            assert_eq!(watch.look(), Seen::Same);
         }
     }
 
@@ -124,6 +139,6 @@ mod tests {
         let mut watch = FileWatch::new(path.clone());
         std::fs::write(&path, "b, longer").unwrap();
         watch.mark();
-        assert!(!watch.changed() && !watch.changed());
+        assert_eq!([watch.look(), watch.look()], [Seen::Same; 2]);
     }
 }

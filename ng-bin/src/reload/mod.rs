@@ -3,7 +3,8 @@
 //! | idea | module |
 //! |---|---|
 //! | read, compare, apply or refuse, and tell | `reloader` |
-//! | whether the file has changed | `file_watch` |
+//! | whether a file has changed | `file_watch` |
+//! | what follows beside the stack | `part` |
 //! | what became of it | `outcome` |
 //!
 //! A file with a fault changes nothing. Of a sound one, the keys that are marked live in
@@ -13,7 +14,9 @@
 
 mod file_watch;
 mod outcome;
+mod part;
 mod reloader;
 
 pub use outcome::{Cause, Outcome, Waiting};
+pub use part::{Part, Prepared};
 pub use reloader::Reloader;

@@ -9,7 +9,7 @@ use crate::config::{ConfigErrors, Difference};
 pub enum Cause {
     /// Someone asked: SIGHUP, or a request.
     Asked,
-    /// The file has changed.
+    /// The file has changed, or one that it names.
     Changed,
 }
 
@@ -43,6 +43,8 @@ pub enum Outcome {
         changed: Vec<Difference>,
         /// What is not, because it needs a restart or something else decides it.
         waiting: Vec<Waiting>,
+        /// What was read anew from files that the configuration names, such as a certificate.
+        renewed: Vec<&'static str>,
     },
     /// It has faults: nothing has changed.
     Refused(ConfigErrors),
@@ -73,7 +75,10 @@ impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unchanged => f.write_str("nothing has changed"),
-            Self::Applied { changed, waiting } => {
+            Self::Applied { changed, waiting, renewed } => {
+                if changed.is_empty() && waiting.is_empty() {
+                    return write!(f, "read anew: {}", renewed.join(", "));
+                }
                 let many = |n: usize| if n == 1 { "change" } else { "changes" };
                 write!(f, "{} {} in force", changed.len(), many(changed.len()))?;
                 if !waiting.is_empty() {
@@ -81,6 +86,9 @@ impl fmt::Display for Outcome {
                 }
                 for one in changed {
                     write!(f, "\n  {} = {} (was {})  # {}", one.key, one.after, one.before, one.after_from)?;
+                }
+                for one in renewed {
+                    write!(f, "\n  {one} was read anew")?;
                 }
                 for Waiting { difference: one, why } in waiting {
                     write!(f, "\n  {} stays {}, not {}: {why}", one.key, one.before, one.after)?;

@@ -9,8 +9,9 @@ use std::time::SystemTime;
 use ng_core::events::{Event, EventKind};
 use ng_core::metrics::{MetricDesc, MetricSink, RegisterError, Scale};
 
-use super::file_watch::FileWatch;
+use super::file_watch::{FileWatch, Seen};
 use super::outcome::{Cause, Outcome, Waiting};
+use super::part::{Part, Prepared};
 use crate::config::{ConfigErrors, Loaded, LogLevel};
 use crate::stack::Stack;
 
@@ -51,13 +52,35 @@ const RESTART: &str = "it needs a restart";
 pub struct Reloader {
     load: Load,
     set_level: Option<SetLevel>,
+    part: Option<Box<dyn Part>>,
     state: Mutex<State>,
     counts: Arc<Counts>,
 }
 
 struct State {
     in_force: Loaded,
-    watch: Option<FileWatch>,
+    /// The configuration's own files that are looked at.
+    watched: Vec<FileWatch>,
+    /// Those that the part reads.
+    named: Vec<FileWatch>,
+    /// A file has changed, and others still move.
+    due: bool,
+}
+
+impl State {
+    fn files(&mut self) -> impl Iterator<Item = &mut FileWatch> {
+        self.watched.iter_mut().chain(&mut self.named)
+    }
+
+    /// Looks at these files and no others that were named; what is known of one stays known.
+    fn watch_named(&mut self, files: Vec<PathBuf>) {
+        self.named.retain(|one| files.iter().any(|file| file == one.path()));
+        for file in files {
+            if !self.named.iter().any(|one| one.path() == file) {
+                self.named.push(FileWatch::new(file));
+            }
+        }
+    }
 }
 
 /// What it counts, by [`Outcome::label`].
@@ -89,7 +112,8 @@ impl Reloader {
         Self {
             load: Box::new(load),
             set_level: None,
-            state: Mutex::new(State { in_force, watch: None }),
+            part: None,
+            state: Mutex::new(State { in_force, watched: Vec::new(), named: Vec::new(), due: false }),
             counts: Arc::default(),
         }
     }
@@ -97,7 +121,7 @@ impl Reloader {
     /// Looks at this file when [`look`](Self::look) is called.
     #[must_use]
     pub fn watch(self, file: impl Into<PathBuf>) -> Self {
-        self.state().watch = Some(FileWatch::new(file.into()));
+        self.state().watched.push(FileWatch::new(file.into()));
         self
     }
 
@@ -105,6 +129,17 @@ impl Reloader {
     #[must_use]
     pub fn on_level(mut self, set: impl Fn(LogLevel) + Send + Sync + 'static) -> Self {
         self.set_level = Some(Arc::new(set));
+        self
+    }
+
+    /// Puts the live keys of `[serve]` in force by this part; without one they need a restart. The files that
+    /// it reads are looked at too when [`look`](Self::look) is called. To be called before the part reads
+    /// them for the first time, so that no change between the two is missed.
+    #[must_use]
+    pub fn with_part(mut self, part: impl Part + 'static) -> Self {
+        let files = part.files(&self.state().in_force.config);
+        self.state().named = files.into_iter().map(FileWatch::new).collect();
+        self.part = Some(Box::new(part));
         self
     }
 
@@ -122,47 +157,66 @@ impl Reloader {
         self.state().in_force.clone()
     }
 
-    /// Reads it again if the file has changed and has rested since the last look: call it about each
-    /// second. `None` if it has not, or none is watched.
+    /// Reads it again if a file has changed and all of them have rested since the last look: call it about
+    /// each second. `None` if none has, or none is watched.
     #[must_use = "whoever changed the file wants to know"]
     pub fn look(&self, stack: &Stack) -> Option<Outcome> {
         let mut state = self.state();
-        let changed = state.watch.as_mut().is_some_and(FileWatch::changed);
-        changed.then(|| self.again(&mut state, stack, Cause::Changed))
+        // Every one of them: a certificate and its key are two files, and neither is of use without the other.
+        let seen: Vec<Seen> = state.files().map(FileWatch::look).collect();
+        state.due |= seen.contains(&Seen::Changed);
+        (state.due && !seen.contains(&Seen::Moving)).then(|| self.again(&mut state, stack, Cause::Changed))
     }
 
     /// Reads it again, now. It reads files and may wait for another one that does the same: not for a
     /// thread that serves.
     pub fn reload(&self, stack: &Stack, cause: Cause) -> Outcome {
         let mut state = self.state();
-        if let Some(watch) = &mut state.watch {
-            watch.mark();
-        }
+        state.files().for_each(FileWatch::mark);
         self.again(&mut state, stack, cause)
     }
 
     fn again(&self, state: &mut State, stack: &Stack, cause: Cause) -> Outcome {
+        state.due = false;
         let outcome = match (self.load)() {
             Err(errors) => Outcome::Refused(errors),
-            Ok(loaded) => self.take(&mut state.in_force, &loaded, stack),
+            Ok(loaded) => self.take(state, &loaded, stack),
         };
         self.tell(&outcome, stack, cause);
         outcome
     }
 
     /// All live changes, or none.
-    fn take(&self, in_force: &mut Loaded, loaded: &Loaded, stack: &Stack) -> Outcome {
+    fn take(&self, state: &mut State, loaded: &Loaded, stack: &Stack) -> Outcome {
+        if let Some(part) = &self.part {
+            // Before it reads them, and with those in force, which stay if this is refused.
+            state.watch_named([part.files(&state.in_force.config), part.files(&loaded.config)].concat());
+        }
+        let in_force = &mut state.in_force;
         let found = in_force.diff(loaded);
-        if found.is_empty() {
+        let prepared = match self.part.as_ref().map(|part| part.prepare(&loaded.config)).transpose() {
+            Ok(prepared) => prepared,
+            Err(why) => return Outcome::Failed(why),
+        };
+        let renewed = prepared.as_ref().map(|prepared| prepared.renewed.clone()).unwrap_or_default();
+        if found.is_empty() && renewed.is_empty() {
             return Outcome::Unchanged;
         }
-        let overruled = match stack.follow(&in_force.config, &loaded.config) {
+        let mut overruled = match stack.follow(&in_force.config, &loaded.config) {
             Ok(overruled) => overruled,
             Err(error) => return Outcome::Failed(error.to_string()),
         };
+        if let Some(Prepared { overruled: more, commit, .. }) = prepared {
+            overruled.extend(more);
+            commit();
+        }
         let (mut changed, mut waiting) = (Vec::new(), Vec::new());
         for difference in found {
-            let deaf = difference.key == "log.level" && self.set_level.is_none();
+            let deaf = match difference.key.split_once('.') {
+                Some(("log", _)) => self.set_level.is_none(),
+                Some(("serve", _)) => self.part.is_none(),
+                _ => false,
+            };
             let why = overruled.iter().find(|one| one.key == difference.key).map(|one| one.why);
             match why {
                 Some(why) => waiting.push(Waiting { difference, why }),
@@ -177,7 +231,7 @@ impl Reloader {
         }
         in_force.adopt(loaded, changed.iter().map(|one| one.key.as_str()));
         self.counts.waiting.store(waiting.len() as u64, Ordering::Relaxed);
-        Outcome::Applied { changed, waiting }
+        Outcome::Applied { changed, waiting, renewed }
     }
 
     fn tell(&self, outcome: &Outcome, stack: &Stack, cause: Cause) {
@@ -199,10 +253,11 @@ impl Reloader {
         }
         let (event, note) = match outcome {
             Outcome::Unchanged => return,
-            Outcome::Applied { changed, waiting } => {
+            Outcome::Applied { changed, waiting, renewed } => {
                 let event =
                     Event::rare(EventKind::CONFIG_RELOADED, changed.len() as u64, waiting.len() as u64);
-                let keys: Vec<&str> = changed.iter().map(|one| one.key.as_str()).collect();
+                let keys = changed.iter().map(|one| one.key.as_str());
+                let keys: Vec<&str> = keys.chain(renewed.iter().copied()).collect();
                 (event, format!("{cause}: {}", keys.join(", ")))
             }
             Outcome::Refused(errors) => {

@@ -44,11 +44,12 @@ pub(super) async fn answer(service: &Arc<Service>, reach: Reach, request: Reques
         }
         _ => {}
     }
-    let shown = shown(service.token.as_ref(), request.headers());
+    let terms = service.terms();
+    let shown = shown(terms.token.as_ref(), request.headers());
     if let Some(refused) = foreign(&request, reach, shown) {
         return refused;
     }
-    if shown == Shown::Wrong || (service.token.is_some() && reach == Reach::Beyond && shown != Shown::Right) {
+    if shown == Shown::Wrong || (terms.token.is_some() && reach == Reach::Beyond && shown != Shown::Right) {
         return unauthorized(service);
     }
     match &*path {

@@ -16,7 +16,8 @@ pub(super) const VARIABLE: &str = "NEUROGRAPH_TOKEN";
 /// The least length of a token.
 const LEAST: usize = 16;
 
-/// A secret that callers bring.
+/// A secret that callers bring. `==` is for two that were read; what callers show is for [`shown`].
+#[derive(PartialEq, Eq)]
 pub(super) struct Token(Vec<u8>);
 
 impl std::fmt::Debug for Token {

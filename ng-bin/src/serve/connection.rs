@@ -30,12 +30,14 @@ const BUFFER: usize = 64 << 10;
 pub(super) async fn serve(service: &Arc<Service>, door: &Door, stream: Stream, stop: watch::Receiver<bool>) {
     up(&service.counters.connections_total, 1);
     let _open = Level::of(&service.counters, |counters| &counters.connections);
-    match (stream, &door.tls) {
+    let terms = service.terms();
+    match (stream, terms.tls.as_ref().filter(|_| door.tls)) {
         (Stream::Tcp(stream), None) => speak(service, door, stream, stop).await,
         (Stream::Tcp(stream), Some(tls)) => {
-            let patience = Duration::from_millis(service.config().header_timeout_ms);
+            let patience = Duration::from_millis(terms.config.header_timeout_ms);
             // Who can't shake hands is told by TLS itself.
-            if let Ok(Ok(stream)) = tokio::time::timeout(patience, tls.accept(stream)).await {
+            if let Ok(Ok(stream)) = tokio::time::timeout(patience, tls.acceptor.accept(stream)).await {
+                drop(terms);
                 speak(service, door, stream, stop).await;
             }
         }
@@ -50,7 +52,7 @@ async fn speak(
     stream: impl AsyncRead + AsyncWrite + Unpin,
     mut stop: watch::Receiver<bool>,
 ) {
-    let config = service.config();
+    let config = service.terms().config.clone();
     let stream = Stalls::new(stream, Duration::from_millis(config.write_timeout_ms));
     let answering = service_fn(|request| async { Ok::<_, Infallible>(answer(service, door, request).await) });
     let connection = http1::Builder::new()

@@ -61,15 +61,16 @@ async fn turn_away(request: Request<Incoming>, answer: Answer) -> Answer {
 
 /// Answers one request that came by `reach`.
 pub(super) async fn answer(service: &Service, reach: Reach, request: Request<Incoming>) -> Answer {
-    let shown = shown(service.token.as_ref(), request.headers());
+    let terms = service.terms();
+    let shown = shown(terms.token.as_ref(), request.headers());
     if let Some(refused) = foreign(&request, reach, shown) {
         return turn_away(request, refused).await;
     }
-    let needed = service.token.is_some() && (reach == Reach::Beyond || service.config().require_token);
+    let needed = terms.token.is_some() && (reach == Reach::Beyond || terms.config.require_token);
     if shown == Shown::Wrong || (needed && shown != Shown::Right) {
         return turn_away(request, unauthorized(service)).await;
     }
-    let trusted = shown == Shown::Right || service.config().trust_wishes;
+    let trusted = shown == Shown::Right || terms.config.trust_wishes;
     let path = request.uri().path().to_owned();
     let state = service.state();
     let Some(engine) = service.engine().filter(|_| state != State::Recovering) else {

@@ -9,14 +9,12 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 #[cfg(unix)]
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{Semaphore, mpsc, watch};
-use tokio_rustls::TlsAcceptor;
+use tokio::sync::{mpsc, watch};
 
 use super::connection;
 use super::counters::up;
 use super::error::ServeError;
 use super::service::Service;
-use crate::config::ServeConfig;
 
 /// Who can come by an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,7 +46,8 @@ pub(super) struct Door {
     listener: Listener,
     pub(super) room: Room,
     pub(super) reach: Reach,
-    pub(super) tls: Option<TlsAcceptor>,
+    /// Whether TLS is spoken, with the certificate of the terms in force.
+    pub(super) tls: bool,
     /// As a client writes it.
     pub(super) shown: String,
     /// The socket's file, to be removed.
@@ -65,23 +64,19 @@ impl Drop for SocketFile {
     }
 }
 
-/// Reads an address, and whether it may be listened on.
-pub(super) fn look(
-    key: &'static str,
-    given: &str,
-    config: &ServeConfig,
-    has_token: bool,
-) -> Result<Option<SocketAddr>, ServeError> {
+/// Reads an address; `None` where nothing is to be listened on.
+pub(super) fn look(key: &'static str, given: &str) -> Result<Option<SocketAddr>, ServeError> {
     if given.is_empty() {
         return Ok(None);
     }
     let fault = |why: String| ServeError::Address { key, given: given.to_owned(), why };
     let mut found = given.to_socket_addrs().map_err(|error| fault(error.to_string()))?;
-    let address = found.next().ok_or_else(|| fault("it has no address".to_owned()))?;
-    if !address.ip().to_canonical().is_loopback() && !has_token && !config.insecure {
-        return Err(ServeError::Open { key, given: given.to_owned() });
-    }
-    Ok(Some(address))
+    found.next().map(Some).ok_or_else(|| fault("it has no address".to_owned()))
+}
+
+/// Whether others than this machine's own processes can come by an address.
+pub(super) const fn is_beyond(address: SocketAddr) -> bool {
+    !address.ip().to_canonical().is_loopback()
 }
 
 impl Door {
@@ -89,13 +84,13 @@ impl Door {
         key: &'static str,
         address: SocketAddr,
         room: Room,
-        tls: Option<TlsAcceptor>,
+        tls: bool,
     ) -> Result<Self, ServeError> {
         let failed = |source| ServeError::Listen { key, at: address.to_string(), source };
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         let local = listener.local_addr().map_err(failed)?;
-        let reach = if local.ip().to_canonical().is_loopback() { Reach::Local } else { Reach::Beyond };
-        let scheme = if tls.is_some() { "https" } else { "http" };
+        let reach = if is_beyond(local) { Reach::Beyond } else { Reach::Local };
+        let scheme = if tls { "https" } else { "http" };
         let shown = format!("{scheme}://{local}");
         Ok(Self { listener: Listener::Tcp(listener), room, reach, tls, shown, _file: None })
     }
@@ -126,7 +121,7 @@ impl Door {
             listener: Listener::Unix(listener),
             room: Room::Gateway,
             reach: Reach::Socket,
-            tls: None,
+            tls: false,
             shown: format!("unix:{at}"),
             _file: Some(SocketFile(path.to_path_buf())),
         })
@@ -146,8 +141,8 @@ impl Door {
         mut stop: watch::Receiver<bool>,
         alive: mpsc::Sender<()>,
     ) {
-        let most = usize::try_from(service.config().max_connections).unwrap_or(Semaphore::MAX_PERMITS);
-        let room_left = Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS)));
+        // Each connection holds a clone, so that their number is known.
+        let place = Arc::new(());
         let door = Arc::new(self);
         loop {
             let stream = tokio::select! {
@@ -164,11 +159,13 @@ impl Door {
                     continue;
                 }
             };
-            let Ok(place) = Arc::clone(&room_left).try_acquire_owned() else {
+            let most = usize::try_from(service.terms().config.max_connections).unwrap_or(usize::MAX);
+            if Arc::strong_count(&place) > most {
                 up(&service.counters.rejected, 1);
                 stream.turn_away();
                 continue;
-            };
+            }
+            let place = Arc::clone(&place);
             let (service, door) = (Arc::clone(&service), Arc::clone(&door));
             let (stop, alive) = (stop.clone(), alive.clone());
             tokio::spawn(async move {

@@ -53,7 +53,7 @@ pub(super) fn live(service: &Service) -> Value {
     {
         let events = service.recent.events(&engine.stack);
         fields.insert("events".to_owned(), json!(*events));
-        let stress = service.stress.document(service.config().stress_json.as_deref());
+        let stress = service.stress.document(service.terms().config.stress_json.as_deref());
         fields.insert("stress".to_owned(), Value::clone(&stress));
     }
     document

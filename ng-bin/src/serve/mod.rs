@@ -3,7 +3,7 @@
 //! | idea | modules |
 //! |---|---|
 //! | the life of the service | `run`, `recovery`, `reload`, `signals`, `notify`, `phase` |
-//! | where it listens, and whom it lets in | `listen`, `connection`, `stall`, `tls`, `auth`, `limits` |
+//! | where it listens, and whom it lets in | `listen`, `connection`, `stall`, `terms`, `tls`, `auth`, `limits` |
 //! | a body, piece by piece, to tokens | `body`, `post`, `making`, `lanes` |
 //! | one token | `token` |
 //! | the operator's side | `admin`, `live`, `recent`, `stress` |
@@ -36,6 +36,7 @@ mod service;
 mod signals;
 mod stall;
 mod stress;
+mod terms;
 mod tls;
 mod token;
 mod wishes;

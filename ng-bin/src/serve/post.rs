@@ -144,7 +144,7 @@ fn prepare(
     let mapping = Mapping::parse(&query.map)
         .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, "bad_map", error.to_string()))?;
     let size = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
-    let config = service.config();
+    let config = &service.terms().config;
     let rows = Rows::new("body", format, mapping, query.clamp, size(config.max_row_kib << 10));
     let manner = Manner {
         any_ids: query.any_ids,
@@ -163,7 +163,7 @@ async fn run(
     pieces: &mut Pieces<'_>,
     mut making: Box<Making>,
 ) -> Result<(Box<Making>, Option<Problem>), Problem> {
-    let patience = Duration::from_millis(service.config().request_timeout_ms);
+    let patience = Duration::from_millis(service.terms().config.request_timeout_ms);
     let mut first = true;
     loop {
         let (data, ended) = match pieces.next().await {
@@ -239,7 +239,7 @@ async fn answer(
     }
     let mut is_durable = false;
     if durable && making.tally.made > 0 {
-        let patience = Duration::from_millis(service.config().durable_timeout_ms);
+        let patience = Duration::from_millis(service.terms().config.durable_timeout_ms);
         let start_ns = making.is_sampled().then(stamp_unix_ns);
         let waited = engine.wait_durable(making.tally.ticket, patience).await;
         start_ns.into_iter().for_each(|start_ns| making.waited(start_ns));

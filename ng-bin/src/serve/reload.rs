@@ -12,13 +12,11 @@ use crate::reload::{Cause, Outcome};
 /// Follows the configuration until it is dropped. To be begun once the stack runs; what was asked
 /// for before is done then.
 pub(super) async fn follow(service: Arc<Service>, mut hangups: Hangups, say: Say) {
-    let pause = service.config().config_watch_ms;
-    let mut look = tokio::time::interval(Duration::from_millis(pause.max(1)));
-    look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
+        let pause = service.terms().config.config_watch_ms;
         let asked = tokio::select! {
             () = hangups.next() => true,
-            _ = look.tick(), if pause > 0 => false,
+            () = tokio::time::sleep(Duration::from_millis(pause)), if pause > 0 => false,
         };
         let cause = if asked { Cause::Asked } else { Cause::Changed };
         let read = Arc::clone(&service);
@@ -26,7 +24,11 @@ pub(super) async fn follow(service: Arc<Service>, mut hangups: Hangups, say: Say
         let outcome = tokio::task::spawn_blocking(move || again(&read, cause)).await.ok().flatten();
         if let Some(outcome) = outcome {
             say(format_args!("{cause}: {outcome}"));
-            let how = if outcome.is_good() { "ready" } else { "ready; the configuration's file was refused" };
+            let how = if outcome.is_good() {
+                "ready"
+            } else {
+                "ready; the configuration that was read last was refused"
+            };
             notify::tell(&format!("STATUS={how}"));
         }
     }

@@ -7,14 +7,13 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use tokio::sync::{mpsc, watch};
 
-use super::auth::Token;
 use super::counters::get;
 use super::error::ServeError;
-use super::listen::{Door, Room, look};
+use super::listen::{Door, Room, is_beyond, look};
 use super::service::{Engine, Service};
 use super::signals::{Hangups, Signals};
-use super::{limits, live, notify, recovery, reload, tls};
-use crate::config::ServeConfig;
+use super::terms::{InForce, Renewal, Terms};
+use super::{limits, live, notify, recovery, reload};
 use crate::reload::Reloader;
 use crate::stack::Stack;
 
@@ -65,13 +64,21 @@ pub fn run(reloader: Reloader, say: Say, ready: impl FnOnce(&Ready)) -> Result<E
     let began = Instant::now();
     let loaded = reloader.in_force();
     let config = loaded.config.serve.clone();
-    let token = Token::load(config.token_file.as_deref())?;
-    let tls = tls::load(&config)?;
     if config.listen.is_empty() && config.unix_socket.is_none() {
         return Err(ServeError::Nowhere);
     }
-    let gateway = look("serve.listen", &config.listen, &config, token.is_some())?;
-    let admin = look("serve.admin", &config.admin, &config, token.is_some())?;
+    let gateway = look("serve.listen", &config.listen)?;
+    let admin = look("serve.admin", &config.admin)?;
+    let doors = [("serve.listen", &config.listen, gateway), ("serve.admin", &config.admin, admin)];
+    let beyond = doors.into_iter().find(|(_, _, address)| address.is_some_and(is_beyond));
+    let guarded = beyond.filter(|_| !config.insecure).map(|(key, given, _)| (key, given.clone()));
+    let in_force = InForce::new(Terms::unread(config.clone()));
+    let renewal = Renewal { in_force: in_force.clone(), guarded };
+    // The files are looked at from before they are read, so that no change of one is missed.
+    let reloader = reloader.with_part(renewal.clone());
+    let terms = renewal.load(config.clone())?;
+    let tls = terms.tls.is_some();
+    in_force.set(terms);
     recovery::look(&loaded.config.wal)?;
     if let Some(most) = limits::raise_open_files()
         && most < config.max_connections
@@ -81,7 +88,7 @@ pub fn run(reloader: Reloader, say: Say, ready: impl FnOnce(&Ready)) -> Result<E
             config.max_connections
         ));
     }
-    let service = Arc::new(Service::new(loaded, reloader, token));
+    let service = Arc::new(Service::new(loaded, reloader, in_force));
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(cores.min(4))
@@ -92,7 +99,7 @@ pub fn run(reloader: Reloader, say: Say, ready: impl FnOnce(&Ready)) -> Result<E
     let served = runtime.block_on(async {
         let mut doors = Vec::new();
         if let Some(address) = admin {
-            doors.push(Door::tcp("serve.admin", address, Room::Admin, tls.clone()).await?);
+            doors.push(Door::tcp("serve.admin", address, Room::Admin, tls).await?);
         }
         if let Some(address) = gateway {
             doors.push(Door::tcp("serve.listen", address, Room::Gateway, tls).await?);
@@ -105,7 +112,7 @@ pub fn run(reloader: Reloader, say: Say, ready: impl FnOnce(&Ready)) -> Result<E
     // What the administration still answers is cut off; the gateway has been drained.
     runtime.shutdown_timeout(Duration::from_millis(500));
     let cut_off = served?;
-    let ended = finish(service, &config)?;
+    let ended = finish(service)?;
     if cut_off > 0 {
         return Err(ServeError::NotDrained { in_flight: cut_off });
     }
@@ -157,7 +164,7 @@ async fn serve(
         built = &mut building => Some(built?),
         name = signals.next() => {
             say(format_args!("{name}: ending before the log was recovered"));
-            let patience = Duration::from_millis(service.config().drain_ms);
+            let patience = Duration::from_millis(service.terms().config.drain_ms);
             service.phase.set_stopping();
             // A recovery only reads; a process that ends in it leaves the log as it is.
             if let Ok(Ok(stack)) = tokio::time::timeout(patience, building).await {
@@ -212,7 +219,7 @@ fn tell_found(stack: &Stack, say: Say) {
 /// Waits for what is under way, at most `serve.drain_ms` or until a second signal; how many
 /// requests are left.
 async fn drain(service: &Service, all_gone: &mut mpsc::Receiver<()>, signals: &mut Signals) -> u64 {
-    let patience = Duration::from_millis(service.config().drain_ms);
+    let patience = Duration::from_millis(service.terms().config.drain_ms);
     // A connection without a request may stay open until its head times out: it is not waited for.
     let idle = async {
         loop {
@@ -248,9 +255,9 @@ async fn watch_rate(service: &Service) {
 }
 
 /// Ends lanes and stack: what was appended becomes durable.
-fn finish(service: Arc<Service>, config: &ServeConfig) -> Result<Ended, ServeError> {
+fn finish(service: Arc<Service>) -> Result<Ended, ServeError> {
     let nothing = Ended { tokens: 0, durable_records: 0 };
-    let patience = Duration::from_millis(config.drain_ms.max(1_000));
+    let patience = Duration::from_millis(service.terms().config.drain_ms.max(1_000));
     let service = match Arc::try_unwrap(service) {
         Ok(service) => service,
         // A task that could not be cut off holds it: the log is closed all the same.

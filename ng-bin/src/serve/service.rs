@@ -9,7 +9,6 @@ use ng_core::metrics::{HistogramId, MetricDesc, MetricLane as _, Scale};
 use ng_core::wal::{Ticket, WaitError};
 use std::sync::{Mutex, PoisonError};
 
-use super::auth::Token;
 use super::body::BodyLimits;
 use super::counters::Counters;
 use super::lanes::Lanes;
@@ -17,6 +16,7 @@ use super::live::Rate;
 use super::phase::{Phase, State};
 use super::recent::Recent;
 use super::stress::LastStress;
+use super::terms::{InForce, Terms};
 use super::wishes::Wishes;
 use crate::config::{Loaded, ServeConfig};
 use crate::reload::Reloader;
@@ -29,7 +29,7 @@ pub(super) struct Service {
     pub(super) loaded: Loaded,
     /// What is in force.
     pub(super) reloader: Reloader,
-    pub(super) token: Option<Token>,
+    terms: InForce,
     pub(super) phase: Phase,
     pub(super) counters: Arc<Counters>,
     pub(super) started: Instant,
@@ -42,11 +42,11 @@ pub(super) struct Service {
 }
 
 impl Service {
-    pub(super) fn new(loaded: Loaded, reloader: Reloader, token: Option<Token>) -> Self {
+    pub(super) fn new(loaded: Loaded, reloader: Reloader, terms: InForce) -> Self {
         Self {
             loaded,
             reloader,
-            token,
+            terms,
             phase: Phase::default(),
             counters: Arc::default(),
             started: Instant::now(),
@@ -58,12 +58,13 @@ impl Service {
         }
     }
 
-    pub(super) const fn config(&self) -> &ServeConfig {
-        &self.loaded.config.serve
+    /// The terms in force now; a request keeps to those that it began with.
+    pub(super) fn terms(&self) -> Arc<Terms> {
+        self.terms.get()
     }
 
     pub(super) fn body_limits(&self) -> BodyLimits {
-        let config = self.config();
+        let config = &self.terms().config;
         BodyLimits {
             most: config.max_body_mib << 20,
             stall: Duration::from_millis(config.body_timeout_ms),
@@ -85,7 +86,7 @@ impl Service {
     /// # Errors
     /// If the operating system gives no threads, or the metrics can't be registered.
     pub(super) fn take(&self, stack: Stack) -> Result<(), StackError> {
-        let engine = Engine::start(stack, self.config(), &self.counters)?;
+        let engine = Engine::start(stack, &self.loaded.config.serve, &self.counters)?;
         if !engine.stack.metrics_in_use().is_off() {
             self.reloader.register(engine.stack.metrics())?;
         }

@@ -103,7 +103,7 @@ async fn try_delete(
     })?;
     let (mut is_durable, mut error) = (false, None);
     if durable {
-        let patience = Duration::from_millis(service.config().durable_timeout_ms);
+        let patience = Duration::from_millis(service.terms().config.durable_timeout_ms);
         match engine.wait_durable(ticket, patience).await {
             Ok(()) => is_durable = true,
             Err(why) => {

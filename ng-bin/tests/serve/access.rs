@@ -93,31 +93,27 @@ fn only_the_very_token_opens_and_the_state_is_told_to_everyone() {
     }
 }
 
+/// A certificate of its own for 127.0.0.1, as NAME.pem with its key as NAME-key.pem.
+fn certify(dir: &Path, name: &str) {
+    let (cert, key) = (format!("{name}.pem"), format!("{name}-key.pem"));
+    let made = Command::new("openssl")
+        .current_dir(dir)
+        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"])
+        .args(["-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"])
+        .args(["-keyout", &key, "-out", &cert])
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+}
+
 #[test]
 fn tls_is_spoken_when_a_certificate_is_given() {
     if !has("curl") || !has("openssl") {
         return;
     }
     let dir = tempfile::tempdir().unwrap();
-    let made = Command::new("openssl")
-        .current_dir(dir.path())
-        .args([
-            "req",
-            "-x509",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:prime256v1",
-            "-nodes",
-            "-days",
-            "2",
-        ])
-        .args(["-keyout", "key.pem", "-out", "cert.pem", "-subj", "/CN=localhost"])
-        .args(["-addext", "subjectAltName=IP:127.0.0.1"])
-        .output()
-        .unwrap();
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    let config = "[serve]\ntls_cert = \"cert.pem\"\ntls_key = \"key.pem\"\nheader_timeout_ms = 500\n";
+    certify(dir.path(), "cert");
+    let config = "[serve]\ntls_cert = \"cert.pem\"\ntls_key = \"cert-key.pem\"\nheader_timeout_ms = 500\n";
     let service = Service::start(dir.path(), config);
     assert!(service.gateway.starts_with("https://127.0.0.1:"), "{}", service.gateway);
     let cert = dir.path().join("cert.pem");
@@ -134,7 +130,7 @@ fn tls_is_spoken_when_a_certificate_is_given() {
     assert!(!plain.rest().contains("HTTP/1.1 200"));
     assert_eq!(Client::new(&service.gateway.replace("https", "http")).rest(), "");
 
-    std::fs::write(dir.path().join("key.pem"), "no key").unwrap();
+    std::fs::write(dir.path().join("cert-key.pem"), "no key").unwrap();
     let output = command(dir.path(), config).output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.code() == Some(78) && said.contains("serve.tls_key"), "{said}");
@@ -202,4 +198,83 @@ fn a_wrong_token_is_refused_where_none_is_needed() {
     let mut client = Client::new(&required.gateway);
     let reply = client.request("POST", "/v1/tokens", &[("Content-Type", NDJSON)], b"{}");
     assert_eq!(reply.status, 401);
+}
+
+#[test]
+fn a_renewed_certificate_and_token_are_taken_while_connections_go_on_and_a_bad_one_is_not() {
+    if !has("curl") || !has("openssl") {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    certify(dir.path(), "old");
+    certify(dir.path(), "new");
+    // As a tool for certificates does it: each file is replaced, one after the other.
+    let put = |from: &str, to: &str| {
+        std::fs::copy(at(from), at("next")).unwrap();
+        std::fs::rename(at("next"), at(to)).unwrap();
+    };
+    put("old.pem", "cert.pem");
+    put("old-key.pem", "key.pem");
+    std::fs::write(at("token"), TOKEN).unwrap();
+    let config = "[serve]\ntls_cert = \"cert.pem\"\ntls_key = \"key.pem\"\ntoken_file = \"token\"\n\
+                  config_watch_ms = 20\n";
+    let service = Service::start(dir.path(), config);
+    // What curl says to a caller who trusts this certificate alone and brings this token.
+    let status = |trusted: &str, token: &str| {
+        let (cert, header) = (at(trusted), format!("Authorization: Bearer {token}"));
+        let url = format!("{}/v1/stats", service.gateway);
+        let output = Command::new("curl")
+            .args(["-s", "-o", "/dev/null", "-w", "%{http_code}", "--cacert", cert.to_str().unwrap()])
+            .args(["-H", &header, &url])
+            .output()
+            .unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert_eq!((status("old.pem", TOKEN), status("new.pem", TOKEN)), ("200".into(), "000".into()));
+
+    // The certificate without its key is of no use: the old one stays, and it is said.
+    put("new.pem", "cert.pem");
+    service.wait_until_it_says("refused, the configuration before stays in force: serve.tls_cert");
+    assert_eq!(status("old.pem", TOKEN), "200");
+    put("new-key.pem", "key.pem");
+    service.wait_until_it_says("read anew: the certificate");
+    assert_eq!((status("new.pem", TOKEN), status("old.pem", TOKEN)), ("200".into(), "000".into()));
+
+    let other = TOKEN.replace('0', "f");
+    std::fs::write(at("token"), &other).unwrap();
+    service.wait_until_it_says("read anew: the token");
+    assert_eq!((status("new.pem", &other), status("new.pem", TOKEN)), ("200".into(), "401".into()));
+    std::fs::write(at("token"), "short").unwrap();
+    service.wait_until_it_says("the token of serve.token_file token: it has 5 characters");
+    assert_eq!(status("new.pem", &other), "200");
+    assert_eq!(service.stop().0.code(), Some(0));
+}
+
+#[test]
+fn a_service_beyond_loopback_does_not_lose_its_token_and_tls_begins_with_a_restart() {
+    if !has("openssl") {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    certify(dir.path(), "cert");
+    std::fs::write(at("token"), TOKEN).unwrap();
+    let base = "[wal]\nsegment_mib = 2\nblock_kib = 64\n[serve]\n";
+    let config = "[serve]\ntoken_file = \"token\"\n";
+    let words = ["--listen", "0.0.0.0:0", "--admin", "127.0.0.1:0"];
+    let service = Service::of(with(dir.path(), config, &words));
+    std::fs::write(at("ng.toml"), base).unwrap();
+    service.signal("HUP");
+    service.wait_until_it_says("stays in force: serve.listen = 0.0.0.0:0 listens beyond loopback");
+    let mut client = Client::new(&service.gateway);
+    assert_eq!(client.request("GET", "/v1/stats", &[], b"").status, 401);
+
+    let more = "token_file = \"token\"\ntls_cert = \"cert.pem\"\ntls_key = \"cert-key.pem\"\n";
+    std::fs::write(at("ng.toml"), format!("{base}{more}")).unwrap();
+    service.signal("HUP");
+    service
+        .wait_until_it_says("serve.tls_cert stays \"\", not \"cert.pem\": whether TLS is spoken is settled");
+    assert_eq!(client.request("GET", "/v1/stats", &[], b"").status, 401);
+    assert_eq!(service.stop().0.code(), Some(0));
 }

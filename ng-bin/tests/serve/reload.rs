@@ -102,15 +102,15 @@ fn a_key_that_needs_a_restart_is_named_and_an_option_still_goes_before_the_file(
     let service = Service::start(dir.path(), "");
     let before = setting(&service, "serve.listen");
     assert_eq!(before, ("\"127.0.0.1:0\"".to_owned(), "--listen".to_owned()));
-    rewrite(dir.path(), "[serve]\nlisten = \"127.0.0.1:1\"\nmax_body_mib = 1\n[tracing]\nrate = 0.25\n");
+    rewrite(dir.path(), "[serve]\nlisten = \"127.0.0.1:1\"\nlanes = 1\n[tracing]\nrate = 0.25\n");
     signal(service.child.id(), "HUP");
     wait_for("the rate", || setting(&service, "tracing.rate").0 == "0.25");
     assert_eq!(setting(&service, "serve.listen"), before);
-    assert_eq!(setting(&service, "serve.max_body_mib").0, "1024");
+    assert_eq!(setting(&service, "serve.lanes").0, "0");
     assert_eq!(metric(&service, "neurograph_config_changes_waiting"), "1");
     let (_, said) = service.stop();
     assert!(said.contains("1 change in force, 1 change not"), "{said}");
-    assert!(said.contains("serve.max_body_mib stays 1024, not 1: it needs a restart"), "{said}");
+    assert!(said.contains("serve.lanes stays 0, not 1: it needs a restart"), "{said}");
 }
 
 #[test]
@@ -182,4 +182,46 @@ fn the_constitution_sets_the_level_of_the_log_of_a_service_and_gives_it_back() {
     let (status, said) = service.stop();
     assert_eq!(status.code(), Some(0), "{said}");
     assert!(said.contains("the constitution in force decides: use `ng cdna`"), "{said}");
+}
+
+#[test]
+fn limits_of_the_service_hold_for_the_next_request_and_connection() {
+    let dir = tempfile::tempdir().unwrap();
+    let service = Service::start(dir.path(), "");
+    let pid = service.child.id();
+    let again = |config: &str, key: &str, value: &str| {
+        rewrite(dir.path(), config);
+        signal(pid, "HUP");
+        wait_for("the limit", || setting(&service, key).0 == value);
+    };
+    // One connection all along: it is the requests on it that the new limits are for.
+    let mut client = Client::new(&service.gateway);
+    let mut made = |rows: std::ops::Range<u32>| {
+        let reply = client.request("POST", "/v1/tokens?format=bin", &[], &raw(rows));
+        (reply.status, reply.json()["made"].as_u64())
+    };
+    assert_eq!(made(0..20_000), (200, Some(20_000)));
+    again("[serve]\nmax_body_mib = 1\n", "serve.max_body_mib", "1");
+    assert_eq!(made(20_000..40_000).0, 413);
+    again("[serve]\nmax_body_mib = 2\n", "serve.max_body_mib", "2");
+    assert_eq!(made(40_000..60_000), (200, Some(20_000)));
+
+    // Two are open, and one more is let in; then none.
+    let mut second = Client::new(&service.gateway);
+    assert_eq!(second.request("GET", "/v1/stats", &[], b"").status, 200);
+    again("[serve]\nmax_connections = 2\n", "serve.max_connections", "2");
+    let mut third = Client::new(&service.gateway);
+    assert!(third.rest().starts_with("HTTP/1.1 503 "));
+    assert_eq!(second.request("GET", "/v1/stats", &[], b"").status, 200, "who is in stays in");
+    again("[serve]\nmax_connections = 3\n", "serve.max_connections", "3");
+    assert_eq!(Client::new(&service.gateway).request("GET", "/v1/stats", &[], b"").status, 200);
+
+    // Who begins nothing is let go of after the new patience.
+    again("[serve]\nheader_timeout_ms = 50\n", "serve.header_timeout_ms", "50");
+    let began = std::time::Instant::now();
+    Client::new(&service.gateway).rest();
+    assert!(began.elapsed() < std::time::Duration::from_secs(5), "{:?}", began.elapsed());
+    let (status, said) = service.stop();
+    assert_eq!(status.code(), Some(0), "{said}");
+    assert!(!said.contains("needs a restart"), "{said}");
 }
