@@ -233,7 +233,9 @@ fn the_stack_tells_of_itself_by_metrics() {
         "neurograph_sampled_total{reason=\"forced\"}",
         "neurograph_promoted_total{reason=\"error\"}",
         "neurograph_spans_waiting",
-        "neurograph_spans_dropped_total",
+        "neurograph_spans_dropped_total{reason=\"full\"}",
+        "neurograph_spans_dropped_total{reason=\"failed\"}",
+        "neurograph_spans_dropped_total{reason=\"rejected\"}",
         // Quotas: use, refusals, cleanups.
         "neurograph_quota_used_tokens",
         "neurograph_quota_refused_total",

@@ -37,6 +37,11 @@ struct Receiver {
 }
 
 fn receiver(protocol: Protocol, delay: &str) -> Option<Receiver> {
+    rejecting(protocol, delay, 0, "")
+}
+
+/// A receiver that rejects so many spans or points of each request, and says `message`.
+fn rejecting(protocol: Protocol, delay: &str, rejects: usize, message: &str) -> Option<Receiver> {
     let Some(python) = peers::python("grpc, opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc")
     else {
         peers::skip("there is no Python with grpcio and opentelemetry-proto");
@@ -45,7 +50,10 @@ fn receiver(protocol: Protocol, delay: &str) -> Option<Receiver> {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/peers/otlp_receiver.py");
     let how = if protocol == Protocol::Grpc { "grpc" } else { "http" };
     let mut command = Command::new(python);
-    command.args([script, how, delay]).stdout(Stdio::piped()).stderr(Stdio::inherit());
+    command
+        .args([script, how, delay, &rejects.to_string(), message])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::inherit());
     let mut child = command.spawn().unwrap();
     let mut out = BufReader::new(child.stdout.take().unwrap());
     let running = peers::Running(child);
@@ -395,6 +403,104 @@ fn a_strict_receiver_reads_metrics_back_with_the_exemplar() {
         assert_eq!(took["exemplars"], exemplar);
         assert_eq!(took["headers"]["x-key"], "secret");
     }
+}
+
+fn spans_that_a_receiver_rejects_are_dropped_and_say_why(protocol: Protocol) {
+    let Some(receiver) = rejecting(protocol, "0", 3, "no such tenant") else { return };
+    let options = receiver.options(protocol);
+    let spans = SpanOptions { batch_spans: 10, ..quiet(OtlpSpans::new(&options).unwrap()) };
+    let writer = SpanWriter::start(spans).unwrap();
+    let mut lane = writer.open_lane();
+    // Two requests of 10, and one of 2: rejected are 3, 3 and 2.
+    for _ in 0..22 {
+        lane.finish(&sample_span("judged")).unwrap();
+    }
+    assert!(writer.flush(PATIENCE));
+    let (stats, drops) = (writer.stats(), writer.drops());
+    assert_eq!((stats.recorded, stats.exported, stats.dropped), (22, 14, 8));
+    assert_eq!((drops.full, drops.failed, drops.rejected), (0, 0, 8));
+    let error = writer.last_error().expect("it is told");
+    assert!(
+        matches!(&*error, ExportError::Partial { sent: 2, rejected: 2, message, .. } if message == "no such tenant"),
+        "{error:?}"
+    );
+    let endpoint = format!("127.0.0.1:{}", receiver.port);
+    assert!(
+        error.to_string().contains(&format!("{endpoint} rejected 2 of 2 spans: no such tenant")),
+        "{error}"
+    );
+    assert!(writer.last_warning().is_none());
+    assert_eq!(receiver.wait(|lines| lines.len() >= 14).len(), 14, "and none is sent again");
+}
+
+#[test]
+fn spans_that_a_receiver_rejects_are_dropped_and_say_why_over_grpc() {
+    spans_that_a_receiver_rejects_are_dropped_and_say_why(Protocol::Grpc);
+}
+
+#[test]
+fn spans_that_a_receiver_rejects_are_dropped_and_say_why_over_http() {
+    spans_that_a_receiver_rejects_are_dropped_and_say_why(Protocol::Http);
+}
+
+#[test]
+fn a_receiver_that_takes_all_and_has_something_to_say_is_a_warning() {
+    for protocol in [Protocol::Grpc, Protocol::Http] {
+        let Some(receiver) = rejecting(protocol, "0", 0, "this path is old") else { return };
+        let writer = SpanWriter::start(quiet(OtlpSpans::new(&receiver.options(protocol)).unwrap())).unwrap();
+        let mut lane = writer.open_lane();
+        lane.finish(&sample_span("taken")).unwrap();
+        assert!(writer.flush(PATIENCE));
+        let stats = writer.stats();
+        assert_eq!((stats.recorded, stats.exported, stats.dropped), (1, 1, 0));
+        assert!(writer.last_error().is_none());
+        let warning = writer.last_warning().expect("it is told").to_string();
+        assert!(warning.contains("took all of 1 spans and warns: this path is old"), "{warning}");
+    }
+}
+
+#[test]
+fn points_that_a_receiver_rejects_are_counted_and_say_why() {
+    for protocol in [Protocol::Grpc, Protocol::Http] {
+        let Some(receiver) = rejecting(protocol, "0", 2, "too many series") else { return };
+        let registry = Arc::new(Registry::new(&RegistryOptions::default()));
+        for name in ["a", "b", "c"] {
+            registry.gauge(&MetricDesc::new(name, "")).unwrap();
+        }
+        let interval = Duration::from_millis(100);
+        let pusher =
+            MetricPusher::start(Arc::clone(&registry), receiver.options(protocol), interval).unwrap();
+        let stats =
+            peers::eventually(PATIENCE, || Some(pusher.stats()).filter(|stats| stats.pushed >= 2)).unwrap();
+        assert_eq!(stats.failed, 0);
+        assert_eq!(pusher.stats().rejected_points % 2, 0);
+        let why = pusher.last_error().expect("it is told");
+        assert!(why.ends_with("rejected 2 data points: too many series"), "{why}");
+        assert!(pusher.last_warning().is_none());
+        let shown = |registry: &Registry| {
+            let mut text = String::new();
+            registry.render(&mut text);
+            let line =
+                text.lines().find(|line| line.starts_with("neurograph_otlp_rejected_points_total ")).unwrap();
+            line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()
+        };
+        drop(pusher);
+        assert!(shown(&registry) >= 2 * stats.pushed, "the registry shows it");
+        let lines = receiver.wait(|lines| !lines.is_empty());
+        assert!(lines.iter().all(|line| line["metric"] != "a" && line["metric"] != "b"));
+    }
+}
+
+#[test]
+fn an_address_that_answers_and_is_no_receiver_is_a_warning() {
+    let port = peers::serve(|_| (Vec::new(), b"<html>welcome</html>".to_vec()));
+    let options = OtlpOptions::new(&format!("http://127.0.0.1:{port}"), Protocol::Http);
+    let writer = SpanWriter::start(quiet(OtlpSpans::new(&options).unwrap())).unwrap();
+    let mut lane = writer.open_lane();
+    lane.finish(&sample_span("taken")).unwrap();
+    assert!(writer.flush(PATIENCE));
+    let warning = writer.last_warning().expect("it is told").to_string();
+    assert!(warning.contains("is none of OTLP"), "{warning}");
 }
 
 /// Spans go on at a lane's own pace, and the end comes in time.

@@ -79,6 +79,7 @@ struct Seen {
     poisoned: bool,
     records_dropped: u64,
     spans_dropped: u64,
+    span_warning: Option<String>,
 }
 
 impl Alarm {
@@ -125,7 +126,23 @@ impl Seen {
             self.spans_dropped = written.dropped;
             tracing::warn!(dropped, why = why(spans), "spans were dropped");
         }
+        let warning = warning(spans);
+        // A receiver may say the same of each request.
+        if warning.is_some() && warning != self.span_warning {
+            tracing::warn!(why = warning, "the receiver of spans has something to say");
+            self.span_warning = warning;
+        }
     }
+}
+
+/// What a receiver that took all spans said of them the last time.
+fn warning(spans: &SpanChoice) -> Option<String> {
+    #[cfg(feature = "telemetry")]
+    if let SpanChoice::Built(writer) = spans {
+        return writer.last_warning().map(|warning| warning.to_string());
+    }
+    let _ = spans;
+    None
 }
 
 /// What the exporter said the last time that it failed.

@@ -44,8 +44,6 @@ pub(super) fn register(
     }
     if !spans.is_off() {
         register_spans(sink, spans)?;
-        #[cfg(feature = "telemetry")]
-        register_waiting(sink, spans)?;
     }
     if !events.is_off() {
         register_events(sink, events)?;
@@ -291,15 +289,36 @@ fn register_spans(sink: &dyn MetricSink, spans: &SpanChoice) -> Result<(), Regis
     watch!(sink, spans, stats => {
         counter "neurograph_spans_recorded_total", "Spans given by lanes.", stats.recorded;
         counter "neurograph_spans_exported_total", "Spans written out.", stats.exported;
-        counter "neurograph_spans_dropped_total", "Spans dropped: no slab, or the writing failed.", stats.dropped;
     });
-    Ok(())
+    #[cfg(feature = "telemetry")]
+    if let SpanChoice::Built(writer) = spans {
+        return register_writer(sink, writer);
+    }
+    let watched = spans.clone();
+    let dropped = MetricDesc::new(SPANS_DROPPED, SPANS_DROPPED_HELP);
+    sink.counter_from(&dropped, Box::new(move || watched.shared().stats().dropped))
 }
+
+const SPANS_DROPPED: &str = "neurograph_spans_dropped_total";
+const SPANS_DROPPED_HELP: &str = "Spans dropped: no room, the export failed, or the receiver rejected them.";
 
 /// What only the workspace's own writer knows.
 #[cfg(feature = "telemetry")]
-fn register_waiting(sink: &dyn MetricSink, spans: &SpanChoice) -> Result<(), RegisterError> {
-    let SpanChoice::Built(writer) = spans else { return Ok(()) };
+fn register_writer(
+    sink: &dyn MetricSink,
+    writer: &Arc<ng_telemetry::SpanWriter>,
+) -> Result<(), RegisterError> {
+    type Read = fn(&ng_telemetry::spans::SpanDrops) -> u64;
+    let reasons: [(&str, Read); 3] = [
+        ("full", |drops| drops.full),
+        ("failed", |drops| drops.failed),
+        ("rejected", |drops| drops.rejected),
+    ];
+    for (reason, read) in reasons {
+        let watched = Arc::clone(writer);
+        let desc = MetricDesc::new(SPANS_DROPPED, SPANS_DROPPED_HELP).label("reason", reason);
+        sink.counter_from(&desc, Box::new(move || read(&watched.drops())))?;
+    }
     let watched = Arc::clone(writer);
     let desc = MetricDesc::new(
         "neurograph_spans_waiting",

@@ -123,7 +123,7 @@ impl Registry {
     }
 
     /// Registers a counter that counts against no cap, for what the registry says of itself.
-    pub(super) fn count_of_own(&self, desc: &MetricDesc, read: Arc<dyn Fn() -> u64 + Send + Sync>) {
+    pub(crate) fn count_of_own(&self, desc: &MetricDesc, read: Arc<dyn Fn() -> u64 + Send + Sync>) {
         let asked = lock(&self.catalog).ask_uncounted(desc, Kind::Counter, &Source::Count(read));
         debug_assert!(asked.is_ok(), "{}: {asked:?}", desc.name);
     }

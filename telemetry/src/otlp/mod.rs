@@ -7,10 +7,12 @@
 //! | file | idea |
 //! |---|---|
 //! | `options` | where to, and how |
+//! | `client` | how a request reaches it, and what the receiver says |
 //! | `spans` | the exporter of spans |
 //! | `metrics` | a snapshot of the registry as OTLP has it |
 //! | `push` | the thread that sends it |
 
+mod client;
 mod metrics;
 mod options;
 mod push;

@@ -14,8 +14,9 @@ pub enum Protocol {
 
 /// A receiver.
 ///
-/// The environment variables of OpenTelemetry's own exporter (`OTEL_EXPORTER_OTLP_HEADERS` and its
-/// like) add to headers, as that library has it.
+/// `OTEL_EXPORTER_OTLP_HEADERS` and `OTEL_EXPORTER_OTLP_COMPRESSION`, or those of one signal
+/// (`OTEL_EXPORTER_OTLP_TRACES_HEADERS`), add what is not said here:
+/// <https://opentelemetry.io/docs/specs/otel/protocol/exporter/>.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OtlpOptions {
     /// `http://host:4318` or `https://…`. Over HTTP, `/v1/traces` and `/v1/metrics` are added where
@@ -77,6 +78,50 @@ impl OtlpOptions {
     pub(super) fn shown(&self) -> String {
         without_secret(&self.endpoint)
     }
+
+    /// Headers that the environment asks for.
+    pub(super) fn headers_of_environment(&self, signal: &str) -> Vec<(String, String)> {
+        variable(signal, "HEADERS").map(|text| parse_headers(&text)).unwrap_or_default()
+    }
+
+    /// Whether the environment asks for gzip.
+    pub(super) fn asks_for_gzip(&self, signal: &str) -> bool {
+        variable(signal, "COMPRESSION").is_some_and(|text| text.trim().eq_ignore_ascii_case("gzip"))
+    }
+}
+
+/// A variable of OpenTelemetry's: the signal's own, or that of all signals.
+fn variable(signal: &str, what: &str) -> Option<String> {
+    let read = |name: String| std::env::var(name).ok().filter(|text| !text.trim().is_empty());
+    read(format!("OTEL_EXPORTER_OTLP_{signal}_{what}")).or_else(|| read(format!("OTEL_EXPORTER_OTLP_{what}")))
+}
+
+/// `name=value,name=value`, values percent-encoded (W3C Baggage without properties).
+fn parse_headers(text: &str) -> Vec<(String, String)> {
+    let pairs = text.split(',').filter_map(|pair| pair.split_once('='));
+    let trimmed = pairs.map(|(name, value)| (name.trim(), value.trim()));
+    trimmed
+        .filter(|(name, value)| !name.is_empty() && !value.is_empty())
+        .map(|(name, value)| (name.to_owned(), decoded(value).unwrap_or_else(|| value.to_owned())))
+        .collect()
+}
+
+/// Without percent-encoding; `None` if that is broken.
+fn decoded(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&byte, after)) = rest.split_first() {
+        rest = after;
+        if byte == b'%' {
+            let (digits, after) = rest.split_at_checked(2)?;
+            rest = after;
+            let digit = |byte: u8| char::from(byte).to_digit(16);
+            bytes.push(u8::try_from(digit(digits[0])? * 16 + digit(digits[1])?).ok()?);
+        } else {
+            bytes.push(byte);
+        }
+    }
+    String::from_utf8(bytes).ok()
 }
 
 /// An address without the name and password before its `@`.
@@ -103,7 +148,9 @@ pub enum OtlpError {
         why: &'static str,
     },
     /// A header can't be.
-    #[error("OTLP header {0:?} is no header: a name of letters, digits and dashes, a value of ASCII")]
+    #[error(
+        "OTLP header {0:?} is no header: a name of letters, digits and dashes, a value without control characters"
+    )]
     Header(String),
     /// The client can't be made.
     #[error("no OTLP client for {endpoint}: {why}")]
@@ -121,6 +168,13 @@ pub enum OtlpError {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
+
+    #[test]
+    fn headers_of_the_environment_are_read_as_opentelemetry_writes_them() {
+        let read = parse_headers(" api-key = a%20b%3D , x=1,, empty=, broken=%zz ,no");
+        let pairs: Vec<(&str, &str)> = read.iter().map(|(name, value)| (&**name, &**value)).collect();
+        assert_eq!(pairs, [("api-key", "a b="), ("x", "1"), ("broken", "%zz")]);
+    }
 
     #[test]
     fn an_address_gets_its_path_and_a_bad_one_is_refused_without_its_secret() {

@@ -1,27 +1,24 @@
 //! The thread that sends the registry to a receiver at an interval.
 
 use std::{
-    io::Write as _,
     sync::{
         Arc, Condvar, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     thread::JoinHandle,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use flate2::{Compression, write::GzEncoder};
-use ng_core::clock::precise_unix_ns;
+use ng_core::{clock::precise_unix_ns, metrics::MetricDesc};
 use opentelemetry_proto::tonic::collector::metrics::v1::{
-    ExportMetricsServiceRequest, metrics_service_client::MetricsServiceClient,
+    ExportMetricsServiceRequest, ExportMetricsServiceResponse, metrics_service_client::MetricsServiceClient,
 };
-use prost::Message as _;
-use tonic::{codec::CompressionEncoding, metadata::MetadataMap, transport::Channel};
+use tonic::{Response, Status, codec::CompressionEncoding, transport::Channel};
 
 use super::{
+    client::{Client, Signal, Verdict, runtime},
     metrics::{Window, request},
-    options::{OtlpError, OtlpOptions, Protocol},
-    spans::{metadata, runtime},
+    options::{OtlpError, OtlpOptions},
 };
 use crate::Registry;
 
@@ -32,6 +29,8 @@ pub struct PushStats {
     pub pushed: u64,
     /// Requests given up after all retries; the next one carries the same counts and more.
     pub failed: u64,
+    /// Data points that the receiver rejected in requests that it took.
+    pub rejected_points: u64,
 }
 
 /// The thread. It sends once more when it is dropped, and is given the options' timeout for that.
@@ -49,7 +48,9 @@ struct Shared {
     ended: Condvar,
     pushed: AtomicU64,
     failed: AtomicU64,
+    rejected_points: AtomicU64,
     last_error: Mutex<Option<String>>,
+    last_warning: Mutex<Option<String>>,
 }
 
 #[derive(Debug, Default)]
@@ -58,10 +59,34 @@ struct State {
     ended: bool,
 }
 
-/// How requests are sent.
-enum Client {
-    Grpc(Box<MetricsServiceClient<Channel>>, MetadataMap),
-    Http(reqwest::Client, String, OtlpOptions),
+/// Metrics, as the client sends them.
+struct Metrics;
+
+impl Signal for Metrics {
+    type Request = ExportMetricsServiceRequest;
+    type Response = ExportMetricsServiceResponse;
+    type Stub = MetricsServiceClient<Channel>;
+    const PATH: &'static str = "/v1/metrics";
+    const VARIABLES: &'static str = "METRICS";
+
+    fn stub(channel: Channel, gzip: bool) -> Self::Stub {
+        let stub = MetricsServiceClient::new(channel).accept_compressed(CompressionEncoding::Gzip);
+        if gzip { stub.send_compressed(CompressionEncoding::Gzip) } else { stub }
+    }
+
+    async fn call(
+        mut stub: Self::Stub,
+        request: tonic::Request<Self::Request>,
+    ) -> Result<Response<Self::Response>, Status> {
+        stub.export(request).await
+    }
+
+    fn partial(response: Self::Response) -> (i64, String) {
+        response
+            .partial_success
+            .map(|said| (said.rejected_data_points, said.error_message))
+            .unwrap_or_default()
+    }
 }
 
 impl MetricPusher {
@@ -77,9 +102,10 @@ impl MetricPusher {
         let runtime = runtime()?;
         let client = {
             let _within = runtime.enter();
-            client(&options)?
+            Client::<Metrics>::new(&options)?
         };
         let shared = Arc::new(Shared::default());
+        shared.show(&registry);
         let (telling, timeout) = (Arc::clone(&shared), options.timeout);
         let interval = interval.max(Duration::from_millis(100));
         let start_ns = precise_unix_ns();
@@ -89,9 +115,8 @@ impl MetricPusher {
                 stop = telling.wait(interval);
                 let window = Window { start_ns, now_ns: precise_unix_ns() };
                 let request = request(&registry.snapshot(), &options.service, window);
-                let deadline = Instant::now() + options.timeout;
-                let sent = runtime.block_on(client.send(&request, deadline, options.retries));
-                telling.tell(sent);
+                let sent = runtime.block_on(client.send(&request, options.timeout));
+                telling.tell(sent, &options.shown());
             }
             telling.state.lock().unwrap_or_else(PoisonError::into_inner).ended = true;
             telling.ended.notify_all();
@@ -105,13 +130,20 @@ impl MetricPusher {
         PushStats {
             pushed: self.shared.pushed.load(Ordering::Relaxed),
             failed: self.shared.failed.load(Ordering::Relaxed),
+            rejected_points: self.shared.rejected_points.load(Ordering::Relaxed),
         }
     }
 
-    /// Why the last request that failed did; `None` if none ever did.
+    /// Why the last request failed, or points of it were rejected; `None` if that never happened.
     #[must_use]
     pub fn last_error(&self) -> Option<String> {
         self.shared.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What a receiver that took everything said of it all the same, the last time.
+    #[must_use]
+    pub fn last_warning(&self) -> Option<String> {
+        self.shared.last_warning.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -137,107 +169,46 @@ impl Shared {
         waited.unwrap_or_else(PoisonError::into_inner).0.stop
     }
 
-    fn tell(&self, sent: Result<(), String>) {
-        match sent {
-            Ok(()) => self.pushed.fetch_add(1, Ordering::Relaxed),
-            Err(why) => {
-                *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
-                self.failed.fetch_add(1, Ordering::Relaxed)
-            }
+    fn tell(&self, sent: Result<Verdict, String>, receiver: &str) {
+        let keep = |place: &Mutex<Option<String>>, text| {
+            *place.lock().unwrap_or_else(PoisonError::into_inner) = Some(text);
         };
-    }
-}
-
-fn client(options: &OtlpOptions) -> Result<Client, OtlpError> {
-    let address = options.address("/v1/metrics")?;
-    let failed =
-        |why: &dyn std::fmt::Display| OtlpError::Client { endpoint: options.shown(), why: why.to_string() };
-    let headers = metadata(options)?;
-    Ok(match options.protocol {
-        Protocol::Grpc => {
-            let channel = Channel::from_shared(address).map_err(|error| failed(&error))?;
-            let mut client = MetricsServiceClient::new(channel.timeout(options.timeout).connect_lazy());
-            if options.gzip {
-                client = client.send_compressed(CompressionEncoding::Gzip);
+        match sent {
+            Ok(Verdict { rejected, message }) => {
+                if rejected > 0 {
+                    let why = format!("{receiver} rejected {rejected} data points: {message}");
+                    keep(&self.last_error, why);
+                    self.rejected_points.fetch_add(rejected, Ordering::Relaxed);
+                } else if !message.is_empty() {
+                    keep(&self.last_warning, format!("{receiver} took all data points and warns: {message}"));
+                }
+                self.pushed.fetch_add(1, Ordering::Relaxed);
             }
-            Client::Grpc(Box::new(client), headers)
-        }
-        Protocol::Http => {
-            let client = reqwest::Client::builder().timeout(options.timeout).build();
-            Client::Http(client.map_err(|error| failed(&error))?, address, options.clone())
-        }
-    })
-}
-
-impl Client {
-    /// Sends until the receiver takes it, the retries are used up, or the deadline has come.
-    async fn send(
-        &self,
-        request: &ExportMetricsServiceRequest,
-        deadline: Instant,
-        retries: usize,
-    ) -> Result<(), String> {
-        let mut pause = Duration::from_millis(100);
-        let mut attempt = 0;
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let once = tokio::time::timeout(left, self.send_once(request)).await;
-            let why = match once {
-                Ok(Ok(())) => return Ok(()),
-                Ok(Err((why, false))) => return Err(why),
-                Ok(Err((why, true))) => why,
-                Err(_) => return Err("no answer in time".to_owned()),
-            };
-            attempt += 1;
-            if attempt > retries || Instant::now() + pause >= deadline {
-                return Err(why);
+            Err(why) => {
+                keep(&self.last_error, format!("OTLP to {receiver}: {why}"));
+                self.failed.fetch_add(1, Ordering::Relaxed);
             }
-            tokio::time::sleep(pause).await;
-            pause *= 2;
         }
     }
 
-    /// Sends once; an error, and whether it may pass.
-    async fn send_once(&self, request: &ExportMetricsServiceRequest) -> Result<(), (String, bool)> {
-        match self {
-            Self::Grpc(client, headers) => {
-                let mut outgoing = tonic::Request::new(request.clone());
-                *outgoing.metadata_mut() = headers.clone();
-                let answer = client.as_ref().clone().export(outgoing).await;
-                answer.map(drop).map_err(|status| {
-                    // What OTLP's specification calls retryable.
-                    use tonic::Code;
-                    let retry = matches!(
-                        status.code(),
-                        Code::Cancelled
-                            | Code::DeadlineExceeded
-                            | Code::Aborted
-                            | Code::OutOfRange
-                            | Code::Unavailable
-                            | Code::DataLoss
-                    );
-                    (status.to_string(), retry)
-                })
-            }
-            Self::Http(client, address, options) => {
-                let mut body = request.encode_to_vec();
-                let mut outgoing = client.post(address).header("content-type", "application/x-protobuf");
-                if options.gzip {
-                    let mut packer = GzEncoder::new(Vec::new(), Compression::fast());
-                    let packed = packer.write_all(&body).and_then(|()| packer.finish());
-                    body = packed.map_err(|error| (error.to_string(), false))?;
-                    outgoing = outgoing.header("content-encoding", "gzip");
-                }
-                for (name, value) in &options.headers {
-                    outgoing = outgoing.header(name, value);
-                }
-                let answer = outgoing.body(body).send().await.map_err(|error| (error.to_string(), true))?;
-                let status = answer.status();
-                if status.is_success() {
-                    return Ok(());
-                }
-                Err((format!("HTTP {status}"), matches!(status.as_u16(), 429 | 502 | 503 | 504)))
-            }
+    /// Shows its counts in the registry that it sends.
+    fn show(self: &Arc<Self>, registry: &Registry) {
+        type Read = fn(&Shared) -> &AtomicU64;
+        let counters: [(&str, &str, Read); 3] = [
+            ("neurograph_otlp_pushes_total", "Requests with metrics that the receiver took.", |s| &s.pushed),
+            ("neurograph_otlp_push_failures_total", "Requests with metrics that were given up.", |s| {
+                &s.failed
+            }),
+            (
+                "neurograph_otlp_rejected_points_total",
+                "Data points that the receiver rejected in requests that it took.",
+                |s| &s.rejected_points,
+            ),
+        ];
+        for (name, help, read) in counters {
+            let shared = Arc::clone(self);
+            let read = move || read(&shared).load(Ordering::Relaxed);
+            registry.count_of_own(&MetricDesc::new(name, help), Arc::new(read));
         }
     }
 }

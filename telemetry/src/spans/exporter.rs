@@ -32,12 +32,32 @@ pub enum ExportError {
         /// What the operating system says.
         source: io::Error,
     },
+    /// The receiver took the request, but not each span in it; or it took all and warns.
+    #[error("{}", partial(receiver, *sent, *rejected, message))]
+    Partial {
+        /// Its address.
+        receiver: String,
+        /// Spans in the request.
+        sent: usize,
+        /// How many of them were rejected, and so dropped; 0 for a warning.
+        rejected: u64,
+        /// What it says of it.
+        message: String,
+    },
     /// An exporter's own fault.
     #[error("the exporter failed: {0}")]
     Other(Box<dyn std::error::Error + Send + Sync>),
     /// The exporter panicked; the thread goes on.
     #[error("the exporter panicked: {0}")]
     Panicked(String),
+}
+
+fn partial(receiver: &str, sent: usize, rejected: u64, message: &str) -> String {
+    match (rejected, message) {
+        (0, _) => format!("{receiver} took all of {sent} spans and warns: {message}"),
+        (_, "") => format!("{receiver} rejected {rejected} of {sent} spans and does not say why"),
+        _ => format!("{receiver} rejected {rejected} of {sent} spans: {message}"),
+    }
 }
 
 /// Where finished spans go. One thread calls it; it may take its time.
@@ -47,7 +67,8 @@ pub trait Exporter: Send {
     /// Writes all of `spans` out, or none of them as far as it can.
     ///
     /// # Errors
-    /// [`ExportError`]; all of `spans` count as dropped. The next call may succeed.
+    /// [`ExportError`]; all of `spans` count as dropped, or as many as [`ExportError::Partial`] says.
+    /// The next call may succeed.
     fn export(&mut self, spans: &[SpanRecord]) -> Result<(), ExportError>;
 
     /// Passes on whatever it still holds.

@@ -33,4 +33,4 @@ pub(crate) use lane::{Ids, is_by_lot};
 pub use otlp_file::OtlpFile;
 pub use record::{Details, SpanEvent, SpanKind, SpanRecord, Text};
 pub(crate) use ring::Line;
-pub use writer::{SpanIntake, SpanOptions, SpanWriter, StartError};
+pub use writer::{SpanDrops, SpanIntake, SpanOptions, SpanWriter, StartError};

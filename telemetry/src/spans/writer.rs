@@ -103,7 +103,29 @@ pub(super) struct Shared {
     exported: AtomicU64,
     /// Spans whose export failed.
     failed: AtomicU64,
+    /// Spans that the receiver rejected though it took the request.
+    rejected: AtomicU64,
     last_error: Mutex<Option<Arc<ExportError>>>,
+    last_warning: Mutex<Option<Arc<ExportError>>>,
+}
+
+/// Why spans were dropped. Counts never go backwards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SpanDrops {
+    /// A ring or the queue had no room for them, or nobody took them any more.
+    pub full: u64,
+    /// The exporter failed: nothing of the batch is known to have arrived.
+    pub failed: u64,
+    /// The receiver took the request and rejected them.
+    pub rejected: u64,
+}
+
+impl SpanDrops {
+    /// All of them.
+    #[must_use]
+    pub const fn total(&self) -> u64 {
+        self.full + self.failed + self.rejected
+    }
 }
 
 /// The spans of a stack, written out by a thread of its own.
@@ -150,7 +172,9 @@ impl SpanWriter {
             refused: AtomicU64::new(0),
             exported: AtomicU64::new(0),
             failed: AtomicU64::new(0),
+            rejected: AtomicU64::new(0),
             last_error: Mutex::new(None),
+            last_warning: Mutex::new(None),
         });
         let interval = interval.clamp(Duration::from_millis(1), Duration::from_secs(3_600));
         let export = Export {
@@ -190,6 +214,36 @@ impl SpanWriter {
     pub fn last_error(&self) -> Option<Arc<ExportError>> {
         self.shared.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
+
+    /// What a receiver that took all spans said of them all the same, the last time.
+    #[must_use]
+    pub fn last_warning(&self) -> Option<Arc<ExportError>> {
+        self.shared.last_warning.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Why spans were dropped; the sum is what [`SpanSink::stats`] tells.
+    #[must_use]
+    pub fn drops(&self) -> SpanDrops {
+        self.counts().1
+    }
+
+    /// All counts, as of one moment.
+    fn counts(&self) -> (SpanStats, SpanDrops) {
+        // Exported and failed first: what they count was recorded before, so at no moment does
+        // more seem to have come out than went in.
+        let exported = self.shared.exported.load(Ordering::Acquire);
+        let failed = self.shared.failed.load(Ordering::Acquire);
+        let rejected = self.shared.rejected.load(Ordering::Acquire);
+        let refused = self.shared.refused.load(Ordering::Acquire);
+        let ended = self.shared.depot.has_ended();
+        let counted = self.shared.lanes.totals();
+        let submitted = self.shared.submitted.load(Ordering::Acquire);
+        // Once the thread has ended, nobody takes what is still in a ring.
+        let left = if ended { counted.recorded - counted.dropped - counted.taken } else { 0 };
+        let drops = SpanDrops { full: counted.dropped + refused + left, failed, rejected };
+        let recorded = counted.recorded + submitted;
+        (SpanStats { recorded, exported, dropped: drops.total() }, drops)
+    }
 }
 
 impl SpanSink for SpanWriter {
@@ -202,21 +256,7 @@ impl SpanSink for SpanWriter {
     }
 
     fn stats(&self) -> SpanStats {
-        // Exported and failed first: what they count was recorded before, so at no moment does
-        // more seem to have come out than went in.
-        let exported = self.shared.exported.load(Ordering::Acquire);
-        let failed = self.shared.failed.load(Ordering::Acquire);
-        let refused = self.shared.refused.load(Ordering::Acquire);
-        let ended = self.shared.depot.has_ended();
-        let counted = self.shared.lanes.totals();
-        let submitted = self.shared.submitted.load(Ordering::Acquire);
-        // Once the thread has ended, nobody takes what is still in a ring.
-        let left = if ended { counted.recorded - counted.dropped - counted.taken } else { 0 };
-        SpanStats {
-            recorded: counted.recorded + submitted,
-            exported,
-            dropped: counted.dropped + failed + refused + left,
-        }
+        self.counts().0
     }
 }
 
@@ -319,23 +359,40 @@ impl Export {
             return;
         }
         let batch = std::mem::take(&mut self.batch);
-        let exported = self.keep_error(|exporter| exporter.export(&batch));
-        let count = if exported { &self.shared.exported } else { &self.shared.failed };
-        count.fetch_add(batch.len() as u64, Ordering::Release);
+        let sent = batch.len() as u64;
+        let (exported, rejected, failed) = match self.keep_error(|exporter| exporter.export(&batch)) {
+            None => (sent, 0, 0),
+            Some(error) => match &*error {
+                ExportError::Partial { rejected, .. } => {
+                    // A receiver that rejects more than it was sent does not say how many it took.
+                    let rejected = (*rejected).min(sent);
+                    (sent - rejected, rejected, 0)
+                }
+                _ => (0, 0, sent),
+            },
+        };
+        self.shared.exported.fetch_add(exported, Ordering::Release);
+        self.shared.rejected.fetch_add(rejected, Ordering::Release);
+        self.shared.failed.fetch_add(failed, Ordering::Release);
         self.batch = batch;
         self.batch.clear();
     }
 
-    /// Calls the exporter, and keeps its error; whether there was none.
-    fn keep_error(&mut self, call: impl FnOnce(&mut dyn Exporter) -> Result<(), ExportError>) -> bool {
+    /// Calls the exporter; gives and keeps its error or warning, if there was one.
+    fn keep_error(
+        &mut self,
+        call: impl FnOnce(&mut dyn Exporter) -> Result<(), ExportError>,
+    ) -> Option<Arc<ExportError>> {
         let called = catch_unwind(AssertUnwindSafe(|| call(&mut *self.exporter)));
         let error = match called {
-            Ok(Ok(())) => return true,
-            Ok(Err(error)) => error,
-            Err(panic) => ExportError::Panicked(message(&*panic)),
+            Ok(Ok(())) => return None,
+            Ok(Err(error)) => Arc::new(error),
+            Err(panic) => Arc::new(ExportError::Panicked(message(&*panic))),
         };
-        *self.shared.last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(error));
-        false
+        let is_warning = matches!(&*error, ExportError::Partial { rejected: 0, .. });
+        let place = if is_warning { &self.shared.last_warning } else { &self.shared.last_error };
+        *place.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&error));
+        Some(error)
     }
 }
 

@@ -93,11 +93,12 @@ pub(crate) fn serve(answer: impl Fn(&[String]) -> (Vec<String>, Vec<u8>) + Send 
     let port = listener.local_addr().expect("bound").port();
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
-            let headers: Vec<String> = BufReader::new(&stream)
-                .lines()
-                .map_while(Result::ok)
-                .take_while(|line| !line.is_empty())
-                .collect();
+            let mut reader = BufReader::new(&stream);
+            let lines = reader.by_ref().lines().map_while(Result::ok);
+            let headers: Vec<String> = lines.take_while(|line| !line.is_empty()).collect();
+            // What is not read would reset the connection under the answer.
+            let body = header(&headers, "content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
+            drop(std::io::copy(&mut reader.take(body), &mut std::io::sink()));
             let (more, body) = answer(&headers);
             let mut head = "HTTP/1.1 200 OK\r\nConnection: close\r\n".to_owned();
             for line in more {

@@ -1,7 +1,8 @@
 """An OTLP receiver made of grpcio and OpenTelemetry's own protobuf classes (a strict decoder).
 
-Usage: otlp_receiver.py grpc|http [delay seconds]
-Prints its port, then each span and metric point that it was sent as a line of JSON.
+Usage: otlp_receiver.py grpc|http [delay seconds] [how many] [message]
+Prints its port, then each span and metric point that it took as a line of JSON. Of each request it
+rejects so many, the first ones, with the message; 0 and a message is a warning.
 """
 import gzip
 import json
@@ -18,6 +19,8 @@ from opentelemetry.proto.collector.trace.v1 import trace_service_pb2 as traces
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2_grpc as traces_grpc
 
 delay = float(sys.argv[2]) if len(sys.argv) > 2 else 0.0
+reject = int(sys.argv[3]) if len(sys.argv) > 3 else 0
+message = sys.argv[4] if len(sys.argv) > 4 else ""
 lock = threading.Lock()
 
 
@@ -37,9 +40,14 @@ def attributes(pairs):
 
 def take_traces(request, headers):
     time.sleep(delay)
+    answer, left = traces.ExportTraceServiceResponse(), reject
     for resource in request.resource_spans:
         for scope in resource.scope_spans:
             for span in scope.spans:
+                if left > 0:
+                    left -= 1
+                    answer.partial_success.rejected_spans += 1
+                    continue
                 say({
                     "span": span.name,
                     "service": attributes(resource.resource.attributes).get("service.name"),
@@ -57,15 +65,23 @@ def take_traces(request, headers):
                     "status": [span.status.code, span.status.message],
                     "headers": headers,
                 })
+    if message:
+        answer.partial_success.error_message = message
+    return answer
 
 
 def take_metrics(request, headers):
     time.sleep(delay)
+    answer, left = metrics.ExportMetricsServiceResponse(), reject
     for resource in request.resource_metrics:
         for scope in resource.scope_metrics:
             for metric in scope.metrics:
                 kind = metric.WhichOneof("data")
                 for point in getattr(metric, kind).data_points:
+                    if left > 0:
+                        left -= 1
+                        answer.partial_success.rejected_data_points += 1
+                        continue
                     line = {
                         "metric": metric.name, "unit": metric.unit, "kind": kind,
                         "attributes": attributes(point.attributes), "headers": headers,
@@ -86,18 +102,19 @@ def take_metrics(request, headers):
                     else:
                         line["value"] = getattr(point, point.WhichOneof("value"))
                     say(line)
+    if message:
+        answer.partial_success.error_message = message
+    return answer
 
 
 class Traces(traces_grpc.TraceServiceServicer):
     def Export(self, request, context):
-        take_traces(request, dict(context.invocation_metadata()))
-        return traces.ExportTraceServiceResponse()
+        return take_traces(request, dict(context.invocation_metadata()))
 
 
 class Metrics(metrics_grpc.MetricsServiceServicer):
     def Export(self, request, context):
-        take_metrics(request, dict(context.invocation_metadata()))
-        return metrics.ExportMetricsServiceResponse()
+        return take_metrics(request, dict(context.invocation_metadata()))
 
 
 class Http(BaseHTTPRequestHandler):
@@ -109,11 +126,9 @@ class Http(BaseHTTPRequestHandler):
             body = gzip.decompress(body)
         headers = {key.lower(): text for key, text in self.headers.items()}
         if self.path == "/v1/traces":
-            take_traces(traces.ExportTraceServiceRequest.FromString(body), headers)
-            answer = traces.ExportTraceServiceResponse()
+            answer = take_traces(traces.ExportTraceServiceRequest.FromString(body), headers)
         else:
-            take_metrics(metrics.ExportMetricsServiceRequest.FromString(body), headers)
-            answer = metrics.ExportMetricsServiceResponse()
+            answer = take_metrics(metrics.ExportMetricsServiceRequest.FromString(body), headers)
         answer = answer.SerializeToString()
         self.send_response(200)
         self.send_header("content-type", "application/x-protobuf")
