@@ -70,6 +70,11 @@ pub(crate) fn decode(text: &str) -> Option<u64> {
     Some(value << (4 * (14 - text.len())))
 }
 
+/// The `tracestate` of a decision of our own, where no caller gave one.
+pub(crate) fn alone(probability: f64) -> Option<String> {
+    encode(probability).map(|th| format!("ot=th:{th}"))
+}
+
 /// The `tracestate` that a span goes out with: the caller's members, and our threshold in `ot`. A
 /// span whose sampling was no matter of chance has none, and takes a threshold of the caller's off,
 /// unless it just followed its parent.
@@ -77,7 +82,7 @@ pub(crate) fn trace_state(record: &SpanRecord) -> Option<String> {
     let given = record.details.as_ref().and_then(|details| details.trace_state.as_deref());
     let by_lot = is_by_lot(record.span.reason);
     if given.is_none() {
-        return by_lot.then(|| encode(record.span.probability).map(|th| format!("ot=th:{th}"))).flatten();
+        return by_lot.then(|| alone(record.span.probability)).flatten();
     }
     let mut state = TraceState::parse(given.unwrap_or_default()).unwrap_or_default();
     if by_lot {

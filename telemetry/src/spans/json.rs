@@ -2,219 +2,465 @@
 //! (<https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding>: ids in hex, 64-bit numbers
 //! as strings), with `sampling.reason` and `sampling.probability` among the attributes. It writes
 //! to no file.
+//!
+//! The export thread shares the machine with the lanes, so it writes bytes into one buffer and
+//! keeps what is the same from span to span; a general serializer takes several times as long.
 
 use std::borrow::Cow;
 
-use ng_core::spans::{SpanId, TraceId, Value};
-use serde::{
-    Serialize, Serializer,
-    ser::{SerializeMap, SerializeSeq},
+use ng_core::{
+    sampling::Reason,
+    spans::{SpanId, TraceId, Value},
 };
 
-use super::record::{SpanEvent, SpanRecord, Text};
+use super::{
+    lane::is_by_lot,
+    record::{Details, SpanEvent, SpanRecord, Text},
+};
 use crate::context::threshold;
 
 /// `STATUS_CODE_ERROR` of opentelemetry-proto, `trace.proto`.
-const STATUS_ERROR: u8 = 2;
+const STATUS_ERROR: &str = "2";
 
-pub(super) struct JsonSpan<'a>(pub(super) &'a SpanRecord);
+/// Writes spans, and keeps what was the same for the last one.
+#[derive(Debug, Default)]
+pub(super) struct SpanJson {
+    tail: Tail,
+}
 
-impl Serialize for JsonSpan<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let SpanRecord { trace, id, span, details } = self.0;
+/// What a decision alone says: the same for nearly all spans of a lane.
+#[derive(Debug, Default)]
+struct Tail {
+    /// Which decision; `None` before the first.
+    of: Option<(Reason, u64)>,
+    /// `,"traceState":"ot=th:…"`, or nothing.
+    trace_state: Vec<u8>,
+    /// The two attributes.
+    attributes: Vec<u8>,
+}
+
+impl SpanJson {
+    /// Appends a span to `out`, as an object.
+    pub(super) fn write(&mut self, out: &mut Vec<u8>, record: &SpanRecord) {
+        let SpanRecord { trace, id, span, details } = record;
         let details = details.as_deref();
-        let mut line = serializer.serialize_map(None)?;
-        line.serialize_entry("traceId", &Hex(trace.0.to_be_bytes()))?;
-        line.serialize_entry("spanId", &Hex(id.0.to_be_bytes()))?;
-        if let Some(state) = threshold::trace_state(self.0) {
-            line.serialize_entry("traceState", &state)?;
+        self.tail.remember(record);
+        put(out, r#"{"traceId":""#);
+        put_trace(out, *trace);
+        put(out, r#"","spanId":""#);
+        put_span(out, *id);
+        put(out, "\"");
+        if details.is_some_and(|details| details.trace_state.is_some()) {
+            if let Some(state) = threshold::trace_state(record) {
+                put(out, r#","traceState":"#);
+                put_text(out, &state);
+            }
+        } else {
+            out.extend_from_slice(&self.tail.trace_state);
         }
         if let Some(parent) = span.parent {
-            line.serialize_entry("parentSpanId", &Hex(parent.0.to_be_bytes()))?;
+            put(out, r#","parentSpanId":""#);
+            put_span(out, parent);
+            put(out, "\"");
         }
-        line.serialize_entry("name", self.0.name())?;
-        line.serialize_entry("kind", &details.map_or(1, |details| details.kind as u8))?;
-        line.serialize_entry("startTimeUnixNano", &Decimal(span.start_ns))?;
-        line.serialize_entry("endTimeUnixNano", &Decimal(span.end_ns))?;
-        line.serialize_entry("attributes", &Attributes(self.0))?;
-        if let Some(details) = details {
-            for (name, dropped) in [
-                ("droppedAttributesCount", details.dropped_attributes),
-                ("droppedEventsCount", details.dropped_events),
-                ("droppedLinksCount", details.dropped_links),
-            ] {
-                if dropped > 0 {
-                    line.serialize_entry(name, &dropped)?;
-                }
-            }
-            if !details.events.is_empty() {
-                line.serialize_entry("events", &Each(details.events.iter().map(Event)))?;
-            }
-            if !details.links.is_empty() {
-                line.serialize_entry("links", &Each(details.links.iter().map(Link)))?;
-            }
-        }
-        let message = details.and_then(|details| details.status_message.as_deref());
-        line.serialize_entry("status", &Status(span.failed, message))?;
-        line.end()
-    }
-}
-
-/// A list of what an iterator gives.
-struct Each<I>(I);
-
-impl<I: Iterator<Item: Serialize> + Clone> Serialize for Each<I> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.0.clone())
-    }
-}
-
-struct Status<'a>(bool, Option<&'a str>);
-
-impl Serialize for Status<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut status = serializer.serialize_map(None)?;
-        if self.0 {
-            status.serialize_entry("code", &STATUS_ERROR)?;
-            if let Some(message) = self.1 {
-                status.serialize_entry("message", message)?;
-            }
-        }
-        status.end()
-    }
-}
-
-struct Event<'a>(&'a SpanEvent);
-
-impl Serialize for Event<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let SpanEvent { unix_ns, name, attributes, dropped_attributes } = self.0;
-        let mut event = serializer.serialize_map(None)?;
-        event.serialize_entry("timeUnixNano", &Decimal(*unix_ns))?;
-        event.serialize_entry("name", name)?;
-        event.serialize_entry("attributes", &Each(attributes.iter().map(Owned)))?;
-        if *dropped_attributes > 0 {
-            event.serialize_entry("droppedAttributesCount", dropped_attributes)?;
-        }
-        event.end()
-    }
-}
-
-struct Link<'a>(&'a (TraceId, SpanId));
-
-impl Serialize for Link<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut link = serializer.serialize_map(Some(2))?;
-        link.serialize_entry("traceId", &Hex(self.0.0.0.to_be_bytes()))?;
-        link.serialize_entry("spanId", &Hex(self.0.1.0.to_be_bytes()))?;
-        link.end()
-    }
-}
-
-struct Attributes<'a>(&'a SpanRecord);
-
-impl Serialize for Attributes<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let span = &self.0.span;
-        let mut attributes = serializer.serialize_seq(None)?;
+        put(out, r#","name":"#);
+        put_text(out, record.name());
+        put(out, r#","kind":"#);
+        put_decimal(out, details.map_or(1, |details| details.kind as u64));
+        put(out, r#","startTimeUnixNano":""#);
+        put_decimal(out, span.start_ns);
+        put(out, r#"","endTimeUnixNano":""#);
+        put_decimal(out, span.end_ns);
+        put(out, r#"","attributes":["#);
         for &(key, value) in span.attributes.iter().map_while(Option::as_ref) {
-            attributes.serialize_element(&Attribute(key, value))?;
+            put_attribute(out, key, &fixed(value));
+            put(out, ",");
         }
-        for attribute in self.0.details.iter().flat_map(|details| &details.attributes) {
-            attributes.serialize_element(&Owned(attribute))?;
+        for (key, value) in details.iter().flat_map(|details| &details.attributes) {
+            put_attribute(out, key, &computed(value));
+            put(out, ",");
         }
-        attributes.serialize_element(&Attribute("sampling.reason", Value::Str(span.reason.label())))?;
-        attributes.serialize_element(&Attribute("sampling.probability", Value::F64(span.probability)))?;
-        attributes.end()
-    }
-}
-
-struct Attribute(&'static str, Value);
-
-impl Serialize for Attribute {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut attribute = serializer.serialize_map(None)?;
-        attribute.serialize_entry("key", self.0)?;
-        attribute.serialize_entry("value", &AnyValue(self.1))?;
-        attribute.end()
-    }
-}
-
-struct Owned<'a>(&'a (Cow<'static, str>, Text));
-
-impl Serialize for Owned<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut attribute = serializer.serialize_map(None)?;
-        attribute.serialize_entry("key", &self.0.0)?;
-        attribute.serialize_entry("value", &AnyText(&self.0.1))?;
-        attribute.end()
-    }
-}
-
-struct AnyText<'a>(&'a Text);
-
-impl Serialize for AnyText<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let plain = match self.0 {
-            Text::F64(n) => Value::F64(*n),
-            Text::Bool(truth) => Value::Bool(*truth),
-            Text::Fixed(text) => Value::Str(text),
-            Text::I64(n) => {
-                let mut value = serializer.serialize_map(None)?;
-                value.serialize_entry("intValue", &n.to_string())?;
-                return value.end();
+        out.extend_from_slice(&self.tail.attributes);
+        put(out, "]");
+        if let Some(details) = details {
+            put_details(out, details);
+        }
+        put(out, r#","status":{"#);
+        if span.failed {
+            put(out, r#""code":"#);
+            put(out, STATUS_ERROR);
+            if let Some(message) = details.and_then(|details| details.status_message.as_deref()) {
+                put(out, r#","message":"#);
+                put_text(out, message);
             }
-            Text::Owned(text) => {
-                let mut value = serializer.serialize_map(None)?;
-                value.serialize_entry("stringValue", text)?;
-                return value.end();
-            }
+        }
+        put(out, "}}");
+    }
+}
+
+impl Tail {
+    #[inline]
+    fn remember(&mut self, record: &SpanRecord) {
+        let decision = (record.span.reason, record.span.probability.to_bits());
+        if self.of != Some(decision) {
+            self.of = Some(decision);
+            self.make(record.span.reason, record.span.probability);
+        }
+    }
+
+    #[cold]
+    fn make(&mut self, reason: Reason, probability: f64) {
+        self.trace_state.clear();
+        if let Some(state) = is_by_lot(reason).then(|| threshold::alone(probability)).flatten() {
+            put(&mut self.trace_state, r#","traceState":"#);
+            put_text(&mut self.trace_state, &state);
+        }
+        self.attributes.clear();
+        put_attribute(&mut self.attributes, "sampling.reason", &Any::Text(reason.label()));
+        put(&mut self.attributes, ",");
+        put_attribute(&mut self.attributes, "sampling.probability", &Any::Float(probability));
+    }
+}
+
+/// What only a span of `tracing` macros has.
+fn put_details(out: &mut Vec<u8>, details: &Details) {
+    for (name, dropped) in [
+        ("droppedAttributesCount", details.dropped_attributes),
+        ("droppedEventsCount", details.dropped_events),
+        ("droppedLinksCount", details.dropped_links),
+    ] {
+        put_dropped(out, name, dropped);
+    }
+    if !details.events.is_empty() {
+        put(out, r#","events":["#);
+        put_each(out, &details.events, put_event);
+        put(out, "]");
+    }
+    if !details.links.is_empty() {
+        put(out, r#","links":["#);
+        put_each(out, &details.links, |out, (trace, span)| {
+            put(out, r#"{"traceId":""#);
+            put_trace(out, *trace);
+            put(out, r#"","spanId":""#);
+            put_span(out, *span);
+            put(out, r#""}"#);
+        });
+        put(out, "]");
+    }
+}
+
+fn put_event(out: &mut Vec<u8>, event: &SpanEvent) {
+    put(out, r#"{"timeUnixNano":""#);
+    put_decimal(out, event.unix_ns);
+    put(out, r#"","name":"#);
+    put_text(out, &event.name);
+    put(out, r#","attributes":["#);
+    put_each(out, &event.attributes, |out, (key, value): &(Cow<'static, str>, Text)| {
+        put_attribute(out, key, &computed(value));
+    });
+    put(out, "]");
+    put_dropped(out, "droppedAttributesCount", event.dropped_attributes);
+    put(out, "}");
+}
+
+fn put_each<T>(out: &mut Vec<u8>, items: &[T], one: impl Fn(&mut Vec<u8>, &T)) {
+    for (at, item) in items.iter().enumerate() {
+        if at > 0 {
+            put(out, ",");
+        }
+        one(out, item);
+    }
+}
+
+fn put_dropped(out: &mut Vec<u8>, name: &str, dropped: u32) {
+    if dropped > 0 {
+        put(out, ",\"");
+        put(out, name);
+        put(out, "\":");
+        put_decimal(out, dropped.into());
+    }
+}
+
+/// An attribute's value as OTLP tells them apart.
+enum Any<'a> {
+    Whole(i64),
+    /// OTLP's integers are signed; a greater one keeps its digits as text.
+    Beyond(u64),
+    Float(f64),
+    Text(&'a str),
+    Bool(bool),
+}
+
+const fn fixed(value: Value) -> Any<'static> {
+    match value {
+        #[expect(clippy::cast_possible_wrap, reason = "it is not above the greatest of them")]
+        Value::U64(n) if n <= i64::MAX as u64 => Any::Whole(n as i64),
+        Value::U64(n) => Any::Beyond(n),
+        Value::F64(n) => Any::Float(n),
+        Value::Str(text) => Any::Text(text),
+        Value::Bool(truth) => Any::Bool(truth),
+    }
+}
+
+fn computed(value: &Text) -> Any<'_> {
+    match value {
+        Text::I64(n) => Any::Whole(*n),
+        Text::F64(n) => Any::Float(*n),
+        Text::Bool(truth) => Any::Bool(*truth),
+        Text::Owned(text) => Any::Text(text),
+        Text::Fixed(text) => Any::Text(text),
+    }
+}
+
+#[inline]
+fn put_attribute(out: &mut Vec<u8>, key: &str, value: &Any<'_>) {
+    put(out, r#"{"key":"#);
+    put_text(out, key);
+    match *value {
+        Any::Whole(n) => {
+            put(out, if n < 0 { r#","value":{"intValue":"-"# } else { r#","value":{"intValue":""# });
+            put_decimal(out, n.unsigned_abs());
+            put(out, r#""}}"#);
+        }
+        Any::Beyond(n) => {
+            put(out, r#","value":{"stringValue":""#);
+            put_decimal(out, n);
+            put(out, r#""}}"#);
+        }
+        Any::Text(text) => {
+            put(out, r#","value":{"stringValue":"#);
+            put_text(out, text);
+            put(out, "}}");
+        }
+        Any::Bool(truth) => {
+            put(out, r#","value":{"boolValue":"#);
+            put(out, if truth { "true}}" } else { "false}}" });
+        }
+        Any::Float(n) => {
+            put(out, r#","value":{"doubleValue":"#);
+            put_float(out, n);
+            put(out, "}}");
+        }
+    }
+}
+
+fn put_float(out: &mut Vec<u8>, n: f64) {
+    // Protobuf's JSON names for what JSON has no number for.
+    match (n.is_finite(), n.is_nan(), n > 0.0) {
+        (true, ..) => put_json(out, &n),
+        (_, true, _) => put(out, r#""NaN""#),
+        (_, _, true) => put(out, r#""Infinity""#),
+        _ => put(out, r#""-Infinity""#),
+    }
+}
+
+#[inline(always)]
+fn put(out: &mut Vec<u8>, text: &str) {
+    out.extend_from_slice(text.as_bytes());
+}
+
+/// A text in quotes.
+#[inline]
+pub(super) fn put_text(out: &mut Vec<u8>, text: &str) {
+    // Names and keys have nothing to escape.
+    if text.bytes().fold(true, |plain, byte| plain & (byte >= b' ') & (byte != b'"') & (byte != b'\\')) {
+        out.push(b'"');
+        put(out, text);
+        out.push(b'"');
+    } else {
+        put_json(out, text);
+    }
+}
+
+#[cold]
+fn put_json(out: &mut Vec<u8>, value: &(impl serde::Serialize + ?Sized)) {
+    // Neither a text nor a number has a way to fail, and a vector none to refuse.
+    let _ = serde_json::to_writer(out, value);
+}
+
+fn put_trace(out: &mut Vec<u8>, trace: TraceId) {
+    put_hex(out, trace.0.to_be_bytes());
+}
+
+fn put_span(out: &mut Vec<u8>, span: SpanId) {
+    put_hex(out, span.0.to_be_bytes());
+}
+
+/// Two digits for each number below 256 in base 16, and below 100 in base 10.
+const HEX: [[u8; 2]; 256] = pairs(16);
+const DECIMAL: [[u8; 2]; 100] = pairs(10);
+
+const fn pairs<const N: usize>(base: usize) -> [[u8; 2]; N] {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut table = [[0; 2]; N];
+    let mut n = 0;
+    while n < N {
+        table[n] = [DIGITS[n / base], DIGITS[n % base]];
+        n += 1;
+    }
+    table
+}
+
+/// Lower-case hexadecimal digits.
+#[inline]
+fn put_hex<const N: usize>(out: &mut Vec<u8>, bytes: [u8; N]) {
+    let digits: [[u8; 2]; N] = bytes.map(|byte| HEX[usize::from(byte)]);
+    out.extend_from_slice(digits.as_flattened());
+}
+
+/// Decimal digits.
+#[inline]
+fn put_decimal(out: &mut Vec<u8>, mut n: u64) {
+    /// Digits of the greatest number.
+    const MOST: usize = 20;
+    let mut text = [[0_u8; 2]; MOST / 2];
+    let mut at = text.len();
+    loop {
+        at -= 1;
+        #[expect(clippy::cast_possible_truncation, reason = "below 100")]
+        let pair = (n % 100) as usize;
+        text[at] = DECIMAL[pair];
+        n /= 100;
+        if n == 0 {
+            break;
+        }
+    }
+    let digits = text[at..].as_flattened();
+    let leading = usize::from(digits[0] == b'0' && digits.len() > 1);
+    out.extend_from_slice(&digits[leading..]);
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use ng_core::{spans::MAX_ATTRIBUTES, testing::spans::sample_span};
+    use proptest::prelude::*;
+    use serde_json::{Value as Json, json};
+
+    use super::*;
+    use crate::spans::SpanKind;
+
+    fn written(record: &SpanRecord) -> Json {
+        let mut out = Vec::new();
+        SpanJson::default().write(&mut out, record);
+        serde_json::from_slice(&out).unwrap()
+    }
+
+    #[test]
+    fn a_span_of_a_lane_is_written_to_the_byte() {
+        let span = ng_core::spans::FinishedSpan {
+            reason: Reason::Rate,
+            probability: 0.01,
+            parent: None,
+            failed: false,
+            start_ns: 1_700_000_000_000_000_001,
+            end_ns: 1_700_000_000_000_000_999,
+            attributes: [Some(("id", Value::U64(42))), None, None, None, None, None],
+            ..sample_span("create")
         };
-        AnyValue(plain).serialize(serializer)
+        let record = SpanRecord { trace: TraceId(0xab), id: SpanId(1 << 63), span, details: None };
+        let mut out = Vec::new();
+        let mut json = SpanJson::default();
+        // Twice, so that the second comes from what was kept.
+        json.write(&mut out, &record);
+        json.write(&mut out, &record);
+        let one = concat!(
+            r#"{"traceId":"000000000000000000000000000000ab","spanId":"8000000000000000","#,
+            r#""traceState":"ot=th:fd70a4","name":"create","kind":1,"#,
+            r#""startTimeUnixNano":"1700000000000000001","endTimeUnixNano":"1700000000000000999","#,
+            r#""attributes":[{"key":"id","value":{"intValue":"42"}},"#,
+            r#"{"key":"sampling.reason","value":{"stringValue":"rate"}},"#,
+            r#"{"key":"sampling.probability","value":{"doubleValue":0.01}}],"status":{}}"#,
+        );
+        assert_eq!(String::from_utf8(out).unwrap(), one.repeat(2));
     }
-}
 
-struct AnyValue(Value);
-
-impl Serialize for AnyValue {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut value = serializer.serialize_map(None)?;
-        match self.0 {
-            // OTLP's integers are signed; a greater one keeps its digits as text.
-            Value::U64(n) if i64::try_from(n).is_ok() => value.serialize_entry("intValue", &Decimal(n))?,
-            Value::U64(n) => value.serialize_entry("stringValue", &Decimal(n))?,
-            Value::F64(n) if n.is_finite() => value.serialize_entry("doubleValue", &n)?,
-            // Protobuf's JSON names for what JSON has no number for.
-            Value::F64(n) if n.is_nan() => value.serialize_entry("doubleValue", "NaN")?,
-            Value::F64(n) if n > 0.0 => value.serialize_entry("doubleValue", "Infinity")?,
-            Value::F64(_) => value.serialize_entry("doubleValue", "-Infinity")?,
-            Value::Str(text) => value.serialize_entry("stringValue", text)?,
-            Value::Bool(truth) => value.serialize_entry("boolValue", &truth)?,
+    #[test]
+    fn what_the_last_spans_decision_was_is_not_said_of_the_next() {
+        let span = |reason, probability| SpanRecord {
+            trace: TraceId(1),
+            id: SpanId(2),
+            span: ng_core::spans::FinishedSpan { reason, probability, ..sample_span("x") },
+            details: None,
+        };
+        let mut json = SpanJson::default();
+        for (record, state, probability) in [
+            (span(Reason::Rate, 0.5), json!("ot=th:8"), json!(0.5)),
+            (span(Reason::Error, 0.5), Json::Null, json!(0.5)),
+            (span(Reason::Rate, 0.01), json!("ot=th:fd70a4"), json!(0.01)),
+            (span(Reason::Rate, f64::NAN), Json::Null, json!("NaN")),
+            (span(Reason::Rate, f64::NEG_INFINITY), Json::Null, json!("-Infinity")),
+        ] {
+            let mut out = Vec::new();
+            json.write(&mut out, &record);
+            let read: Json = serde_json::from_slice(&out).unwrap();
+            let attributes = read["attributes"].as_array().unwrap();
+            let said = &attributes[attributes.len() - 1]["value"]["doubleValue"];
+            assert_eq!((&read["traceState"], said), (&state, &probability));
         }
-        value.end()
     }
-}
 
-/// A number as a string of digits.
-struct Decimal(u64);
-
-impl Serialize for Decimal {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&self.0)
-    }
-}
-
-/// An id as lower-case hexadecimal digits, up to 16 bytes.
-struct Hex<const N: usize>([u8; N]);
-
-impl<const N: usize> Serialize for Hex<N> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
-        let mut text = [0_u8; 32];
-        for (pair, byte) in text.chunks_exact_mut(2).zip(self.0) {
-            pair.copy_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+    proptest! {
+        #[test]
+        fn whatever_a_span_says_is_read_back(
+            (trace, id, parent) in (any::<u128>(), any::<u64>(), proptest::option::of(any::<u64>())),
+            (start, end) in (any::<u64>(), any::<u64>()),
+            (name, text, message) in (".*", ".*", proptest::option::of(".*")),
+            (whole, minus) in (any::<u64>(), any::<i64>()),
+            real in any::<f64>().prop_filter("JSON has no other", |n| n.is_finite()),
+            (failed, dropped) in (any::<bool>(), 0_u32..3),
+        ) {
+            let mut attributes = [None; MAX_ATTRIBUTES];
+            attributes[0] = Some(("whole", Value::U64(whole)));
+            let attribute = |key: &str| (Cow::Owned(key.to_owned()), Text::Owned(text.clone()));
+            let details = Details {
+                kind: SpanKind::Client,
+                name: Some(name.clone()),
+                attributes: vec![("minus".into(), Text::I64(minus)), ("real".into(), Text::F64(real)), attribute("t")],
+                events: vec![SpanEvent {
+                    unix_ns: start,
+                    name: name.clone().into(),
+                    attributes: vec![attribute("a"), attribute("b")],
+                    dropped_attributes: dropped,
+                }],
+                dropped_links: dropped,
+                links: vec![(TraceId(trace), SpanId(id)), (TraceId(1), SpanId(2))],
+                status_message: message.clone(),
+                ..Details::default()
+            };
+            let span = ng_core::spans::FinishedSpan {
+                parent: parent.map(SpanId), start_ns: start, end_ns: end, failed, attributes, ..sample_span("n")
+            };
+            let record = SpanRecord { trace: TraceId(trace), id: SpanId(id), span, details: Some(Box::new(details)) };
+            let read = written(&record);
+            prop_assert_eq!(&read["traceId"], &json!(format!("{trace:032x}")));
+            prop_assert_eq!(&read["spanId"], &json!(format!("{id:016x}")));
+            prop_assert_eq!(&read["parentSpanId"], &parent.map_or(Json::Null, |id| json!(format!("{id:016x}"))));
+            prop_assert_eq!(&read["startTimeUnixNano"], &json!(start.to_string()));
+            prop_assert_eq!(&read["endTimeUnixNano"], &json!(end.to_string()));
+            prop_assert_eq!((&read["name"], &read["kind"]), (&json!(name), &json!(3)));
+            let of = |key: &str| {
+                let all = read["attributes"].as_array().unwrap();
+                all.iter().find(|one| one["key"] == key).unwrap()["value"].clone()
+            };
+            let whole_as = if i64::try_from(whole).is_ok() { "intValue" } else { "stringValue" };
+            prop_assert_eq!(&of("whole")[whole_as], &json!(whole.to_string()));
+            prop_assert_eq!(&of("minus")["intValue"], &json!(minus.to_string()));
+            // This reader is wrong in the last bit at times.
+            let told = of("real")["doubleValue"].as_f64().unwrap();
+            prop_assert!((told - real).abs() <= real.abs() * 4.0 * f64::EPSILON, "{} for {}", told, real);
+            prop_assert_eq!(&of("t")["stringValue"], &json!(text));
+            let event = &read["events"][0];
+            prop_assert_eq!(&event["attributes"][1], &json!({"key": "b", "value": {"stringValue": text}}));
+            let count = |n: u32| if n == 0 { Json::Null } else { json!(n) };
+            prop_assert_eq!(&event["droppedAttributesCount"], &count(dropped));
+            prop_assert_eq!(&read["droppedLinksCount"], &count(dropped));
+            prop_assert_eq!(&read["links"][1]["spanId"], &json!("0000000000000002"));
+            let status = match (failed, message) {
+                (false, _) => json!({}),
+                (true, None) => json!({"code": 2}),
+                (true, Some(message)) => json!({"code": 2, "message": message}),
+            };
+            prop_assert_eq!(&read["status"], &status);
         }
-        let text = std::str::from_utf8(&text[..2 * N]).map_err(serde::ser::Error::custom)?;
-        serializer.serialize_str(text)
     }
 }

@@ -13,7 +13,7 @@ use std::{
 
 use super::{
     exporter::{ExportError, Exporter},
-    json::JsonSpan,
+    json::SpanJson,
     record::SpanRecord,
 };
 
@@ -21,6 +21,7 @@ use super::{
 #[derive(Debug)]
 pub struct JsonLines {
     file: Appended,
+    json: SpanJson,
     /// Kept from call to call, so that it is allocated once.
     lines: Vec<u8>,
 }
@@ -64,7 +65,7 @@ impl JsonLines {
     /// # Errors
     /// [`ExportError::Open`] if it can't be opened for appending.
     pub fn open(path: &Path) -> Result<Self, ExportError> {
-        Ok(Self { file: Appended::open(path)?, lines: Vec::new() })
+        Ok(Self { file: Appended::open(path)?, json: SpanJson::default(), lines: Vec::new() })
     }
 }
 
@@ -72,8 +73,7 @@ impl Exporter for JsonLines {
     fn export(&mut self, spans: &[SpanRecord]) -> Result<(), ExportError> {
         self.lines.clear();
         for record in spans {
-            serde_json::to_writer(&mut self.lines, &JsonSpan(record))
-                .map_err(|error| ExportError::Other(error.into()))?;
+            self.json.write(&mut self.lines, record);
             self.lines.push(b'\n');
         }
         self.file.append(&self.lines)

@@ -4,11 +4,9 @@
 
 use std::path::Path;
 
-use serde::Serialize;
-
 use super::{
     exporter::{ExportError, Exporter},
-    json::JsonSpan,
+    json::{SpanJson, put_text},
     json_lines::Appended,
     record::SpanRecord,
 };
@@ -17,7 +15,9 @@ use super::{
 #[derive(Debug)]
 pub struct OtlpFile {
     file: Appended,
-    service: String,
+    json: SpanJson,
+    /// What stands before the spans of each line.
+    head: Vec<u8>,
     line: Vec<u8>,
 }
 
@@ -28,67 +28,34 @@ impl OtlpFile {
     /// # Errors
     /// [`ExportError::Open`] if it can't be opened for appending.
     pub fn open(path: &Path, service: &str) -> Result<Self, ExportError> {
-        Ok(Self { file: Appended::open(path)?, service: service.to_owned(), line: Vec::new() })
+        let file = Appended::open(path)?;
+        Ok(Self { file, json: SpanJson::default(), head: head(service), line: Vec::new() })
     }
 }
 
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Request<'a> {
-    resource_spans: [ResourceSpans<'a>; 1],
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct ResourceSpans<'a> {
-    resource: Resource<'a>,
-    scope_spans: [ScopeSpans<'a>; 1],
-}
-
-#[derive(Serialize)]
-struct Resource<'a> {
-    attributes: [ServiceName<'a>; 1],
-}
-
-#[derive(Serialize)]
-struct ServiceName<'a> {
-    key: &'static str,
-    value: StringValue<'a>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct StringValue<'a> {
-    string_value: &'a str,
-}
-
-#[derive(Serialize)]
-struct ScopeSpans<'a> {
-    scope: Scope,
-    spans: Vec<JsonSpan<'a>>,
-}
-
-#[derive(Serialize)]
-struct Scope {
-    name: &'static str,
-    version: &'static str,
+/// The resource and the scope, up to the list of spans.
+fn head(service: &str) -> Vec<u8> {
+    let mut head =
+        br#"{"resourceSpans":[{"resource":{"attributes":[{"key":"service.name","value":{"stringValue":"#
+            .to_vec();
+    put_text(&mut head, service);
+    head.extend_from_slice(br#"}}]},"scopeSpans":[{"scope":{"name":"neurograph","version":"#);
+    put_text(&mut head, env!("CARGO_PKG_VERSION"));
+    head.extend_from_slice(br#"},"spans":["#);
+    head
 }
 
 impl Exporter for OtlpFile {
     fn export(&mut self, spans: &[SpanRecord]) -> Result<(), ExportError> {
         self.line.clear();
-        let value = StringValue { string_value: &self.service };
-        let request = Request {
-            resource_spans: [ResourceSpans {
-                resource: Resource { attributes: [ServiceName { key: "service.name", value }] },
-                scope_spans: [ScopeSpans {
-                    scope: Scope { name: "neurograph", version: env!("CARGO_PKG_VERSION") },
-                    spans: spans.iter().map(JsonSpan).collect(),
-                }],
-            }],
-        };
-        serde_json::to_writer(&mut self.line, &request).map_err(|error| ExportError::Other(error.into()))?;
-        self.line.push(b'\n');
+        self.line.extend_from_slice(&self.head);
+        for (at, record) in spans.iter().enumerate() {
+            if at > 0 {
+                self.line.push(b',');
+            }
+            self.json.write(&mut self.line, record);
+        }
+        self.line.extend_from_slice(b"]}]}]}\n");
         self.file.append(&self.line)
     }
 }
