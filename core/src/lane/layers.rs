@@ -176,7 +176,20 @@ where
         duration: Option<HistogramId>,
         attributes: [Option<(&'static str, Value)>; MAX_ATTRIBUTES],
     ) -> Option<(TraceId, SpanId)> {
-        let end_ns = stamp_unix_ns().max(sampled.start_ns);
+        self.end_at(sampled, stamp_unix_ns(), failed, duration, attributes)
+    }
+
+    /// Ends a sampled operation as of a moment, in nanoseconds since 1970: as [`Self::end`].
+    #[cold]
+    pub fn end_at(
+        &mut self,
+        sampled: Sampled,
+        end_ns: u64,
+        failed: bool,
+        duration: Option<HistogramId>,
+        attributes: [Option<(&'static str, Value)>; MAX_ATTRIBUTES],
+    ) -> Option<(TraceId, SpanId)> {
+        let end_ns = end_ns.max(sampled.start_ns);
         let duration_ns = end_ns - sampled.start_ns;
         self.sampler.outcome(Outcome { duration_ns, failed });
         if let Some(histogram) = duration {

@@ -15,6 +15,7 @@ mod due;
 mod journal;
 mod layers;
 mod report;
+mod sampled;
 
 pub use journal::OnLogFailure;
 pub use layers::{LaneMetrics, Layers, Sampled};
@@ -162,26 +163,23 @@ where
     }
 
     /// Makes many tokens. Each spec stands or falls alone: `report` says which. Each is one
-    /// operation to the sampler.
+    /// operation to the sampler; a sampled one goes with its group, and its span lasts as long as
+    /// that and says in `group.tokens` how many went together.
     pub fn create_batch(&mut self, specs: &[TokenSpec], report: &mut BatchReport) {
         report.begin();
         self.layers.admission.refresh();
         let mut index = 0;
         while index < specs.len() {
             let group = &specs[index..specs.len().min(index + GROUP)];
-            let sampled = self.layers.sampler.gate(group.len() as u64);
-            #[expect(clippy::cast_possible_truncation, reason = "an index into the group")]
-            let plain = sampled.map_or(group.len(), |i| (i as usize).min(group.len() - 1));
+            let first = self.layers.sampler.gate(group.len() as u64);
+            let picked = first.map(|first| self.pick(first, group.len()));
             let began = self.tick.unix_ns();
-            self.create_group(&group[..plain], index, report);
+            self.create_group(group, index, report);
             self.note_if_slow(began);
-            index += plain;
-            if sampled.is_some() {
-                let sampled = self.layers.sampled("create");
-                let outcome = self.create_sampled(sampled, &specs[index]);
-                note(report, index, outcome);
-                index += 1;
+            if let Some(picked) = picked {
+                self.tell(&picked, group, index, report);
             }
+            index += group.len();
         }
     }
 

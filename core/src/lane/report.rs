@@ -116,6 +116,20 @@ impl BatchReport {
         self.ticket
     }
 
+    /// Where a spec's token is; `None` if there is none.
+    pub(super) fn slot(&self, index: usize) -> Option<u32> {
+        let after = self.runs.partition_point(|run| run.index <= index);
+        let run = self.runs.get(after.checked_sub(1)?)?;
+        let offset = u32::try_from(index - run.index).ok()?;
+        (offset < run.len).then(|| run.first_slot + offset)
+    }
+
+    /// Why a spec was refused; `None` if it was not.
+    pub(super) fn why(&self, index: usize) -> Option<&CreateError> {
+        let found = self.refused.binary_search_by_key(&index, |refused| refused.index).ok()?;
+        self.refused.get(found).map(|refused| &refused.why)
+    }
+
     pub(super) fn begin(&mut self) {
         self.made = 0;
         self.runs.clear();

@@ -255,6 +255,102 @@ fn a_sampled_operation_is_told_apart() {
 }
 
 #[test]
+fn a_sampled_token_of_a_batch_goes_with_its_group_and_says_so() {
+    use crate::sampling::{Decision, Outcome};
+    use crate::spans::{FinishedSpan, SpanId, TraceId};
+
+    /// Samples the operations with these numbers.
+    struct These(u64, Vec<u64>);
+    impl SamplerLane for These {
+        fn gate(&mut self, operations: u64) -> Option<u64> {
+            let next = self.1.iter().find(|next| (self.0..self.0 + operations).contains(next));
+            let first = next.map(|next| next - self.0);
+            self.0 += first.map_or(operations, |first| first + 1);
+            first
+        }
+        fn decide(&mut self, _context: &SpanContext) -> Decision {
+            unreachable!("a batch comes with no context")
+        }
+        fn probability(&self) -> f64 {
+            0.25
+        }
+        fn outcome(&mut self, _outcome: Outcome) {}
+    }
+    #[derive(Default)]
+    struct Spans(Vec<FinishedSpan>);
+    impl SpanLane for Spans {
+        fn finish(&mut self, span: &FinishedSpan) -> Option<(TraceId, SpanId)> {
+            self.0.push(*span);
+            None
+        }
+    }
+    /// Counts calls.
+    #[derive(Default)]
+    struct Calls(Vec<usize>);
+    impl WalLane for Calls {
+        fn append(&mut self, _kind: RecordKind, _payload: &[u8]) -> Result<Ticket, AppendError> {
+            self.0.push(1);
+            Ok(Ticket(1))
+        }
+        fn append_run(
+            &mut self,
+            _kind: RecordKind,
+            record_len: usize,
+            payload: &[u8],
+        ) -> Result<Ticket, crate::wal::RunError> {
+            self.0.push(payload.len() / record_len);
+            Ok(Ticket(1))
+        }
+    }
+    let store = Arc::new(TokenStore::with_domain_slots(1));
+    let layers = Layers {
+        admission: Room { left: 150, checked: 0 },
+        wal: Calls::default(),
+        metrics: NoMetrics,
+        sampler: These(0, vec![0, 5, 63, 70, 100, 120, 160, 199]),
+        spans: Spans::default(),
+        events: NoRecorder,
+    };
+    let mut lane = Lane::new(store.writer(0).unwrap(), layers, Tick::manual(0), LaneOptions::default());
+    let mut batch: Vec<_> = specs(200).into_iter().map(|spec| spec.with_entity(3)).collect();
+    let own = TokenId::from_slot(20_000, 4);
+    batch[70] = TokenSpec::new().with_id(own).unwrap();
+    batch[100] = batch[100].with_weight(11.0);
+    let mut report = BatchReport::default();
+    lane.create_batch(&batch, &mut report);
+    assert_eq!(report.made(), 150);
+    // The first group is whole: only an id of its own and what is refused break one.
+    assert_eq!(lane.layers().wal.0[..3], [64, 6, 1]);
+    let spans = std::mem::take(&mut lane.layers().spans.0);
+    let id = |slot| Value::U64(TokenId::from_slot(slot, 3).raw().into());
+    let made = |id| (false, Some(("token.id", id)));
+    let refused = |why| (true, Some(("error.type", Value::Str(why))));
+    let told: Vec<_> = spans.iter().map(|span| (span.failed, span.attributes[0])).collect();
+    assert_eq!(
+        told,
+        [
+            made(id(0)),
+            made(id(5)),
+            made(id(63)),
+            made(Value::U64(own.raw().into())),
+            refused("forbidden"),
+            made(id(118)),
+            refused("quota"),
+            refused("quota"),
+        ]
+    );
+    let sizes: Vec<_> = spans.iter().map(|span| span.attributes[1]).collect();
+    let size = |n| Some(("group.tokens", Value::U64(n)));
+    assert_eq!(sizes[..6], [size(64); 6]);
+    assert_eq!(sizes[6..], [size(64), size(8)]);
+    assert!(
+        spans[..3].iter().all(|span| span.start_ns == spans[0].start_ns && span.end_ns == spans[0].end_ns)
+    );
+    assert!(spans[3].start_ns >= spans[0].end_ns, "the next group begins after it");
+    assert!(spans.iter().all(|span| span.end_ns >= span.start_ns && span.probability == 0.25));
+}
+
+#[test]
 fn a_lane_of_boxed_layers_is_a_lane() {
     let store = Arc::new(TokenStore::with_domain_slots(1));
     let layers: Layers<Box<dyn AdmissionLane>, Box<dyn WalLane>> = Layers {
