@@ -47,12 +47,8 @@ pub(crate) enum Source {
 
 /// One set of labels of a name.
 #[derive(Clone)]
-pub(crate) struct Series {
-    /// `a="b",c="d"`, escaped.
-    pub(crate) labels: Arc<str>,
-    /// The same, as they were given.
-    pub(crate) pairs: Arc<[(String, String)]>,
-    pub(crate) source: Source,
+struct Series {
+    source: Source,
     /// The id that it was given, if ever.
     id: Option<u32>,
 }
@@ -64,15 +60,10 @@ pub(crate) struct Family {
     pub(crate) help: Arc<str>,
     pub(crate) unit: &'static str,
     pub(crate) scale: Scale,
-    /// By their labels in the alphabet's order: labels are a set, whatever order shows them.
-    series: BTreeMap<Vec<(String, String)>, Series>,
-}
-
-impl Family {
-    /// Its series, ordered by their labels.
-    pub(crate) fn series(&self) -> impl Iterator<Item = &Series> {
-        self.series.values()
-    }
+    /// By their labels as they are shown (`a="b",c="d"`, escaped), in the alphabet's order of names:
+    /// labels are a set, whatever order they come in. The one text is all that a series keeps of
+    /// them.
+    series: BTreeMap<Arc<str>, Series>,
 }
 
 /// A family as a scrape takes it away, to read it without the catalog's lock.
@@ -82,7 +73,8 @@ pub(crate) struct Listed {
     pub(crate) help: Arc<str>,
     pub(crate) unit: &'static str,
     pub(crate) scale: Scale,
-    pub(crate) series: Vec<Series>,
+    /// Labels as they are shown, and who knows the value; ordered by the labels.
+    pub(crate) series: Vec<(Arc<str>, Source)>,
 }
 
 /// The catalog.
@@ -147,7 +139,11 @@ impl Catalog {
             help: Arc::clone(&family.help),
             unit: family.unit,
             scale: family.scale,
-            series: family.series().cloned().collect(),
+            series: family
+                .series
+                .iter()
+                .map(|(labels, series)| (Arc::clone(labels), series.source.clone()))
+                .collect(),
         });
         listed.collect()
     }
@@ -163,9 +159,9 @@ impl Catalog {
         check_labels(desc, kind)?;
         self.check_kind(&desc.name, kind)?;
 
-        let mut key = desc.labels.clone();
-        key.sort_unstable();
-        let known = self.families.get(desc.name.as_str()).is_some_and(|f| f.series.contains_key(&key));
+        let labels = shown_labels(&desc.labels);
+        let known =
+            self.families.get(desc.name.as_str()).is_some_and(|f| f.series.contains_key(labels.as_str()));
         if !known {
             if self.used + kind.weight() > self.limit {
                 return Err(RegisterError::TooMany { name: desc.name.clone(), limit: self.limit });
@@ -179,12 +175,7 @@ impl Catalog {
             scale: desc.scale,
             series: BTreeMap::new(),
         });
-        Ok(family.series.entry(key).or_insert_with(|| Series {
-            labels: shown_labels(&desc.labels).into(),
-            pairs: desc.labels.as_slice().into(),
-            source: source(),
-            id: None,
-        }))
+        Ok(family.series.entry(labels.into()).or_insert_with(|| Series { source: source(), id: None }))
     }
 
     /// A name has one type, and a histogram has three names more.

@@ -4,7 +4,7 @@
 use std::io::Write as _;
 use std::sync::{
     Arc,
-    atomic::{AtomicU64, Ordering},
+    atomic::{AtomicU64, AtomicUsize, Ordering},
 };
 use std::time::Instant;
 
@@ -35,6 +35,8 @@ pub(super) struct Scrapes {
     count: AtomicU64,
     total_ns: AtomicU64,
     last_ns: AtomicU64,
+    /// Bytes of the last one as text: about what the next one takes.
+    last_bytes: AtomicUsize,
 }
 
 impl Registry {
@@ -46,12 +48,15 @@ impl Registry {
         if self.scrapes().count.load(Ordering::Relaxed) == 0 {
             self.describe_scrapes();
         }
-        let (mut text, mut content_type) = (String::new(), TEXT);
+        // Grown as it is written, it would take twice its size for a moment.
+        let expected = self.scrapes().last_bytes.load(Ordering::Relaxed);
+        let (mut text, mut content_type) = (String::with_capacity(expected + expected / 16), TEXT);
         if prefers_open_metrics(accept.unwrap_or_default()) && self.render_open_metrics(&mut text) {
             content_type = OPEN_METRICS;
         } else {
             self.render(&mut text);
         }
+        self.scrapes().last_bytes.store(text.len(), Ordering::Relaxed);
         let packed = takes_gzip(accept_encoding.unwrap_or_default()).then(|| gzip(text.as_bytes())).flatten();
         let content_encoding = packed.is_some().then_some("gzip");
         let body = packed.unwrap_or_else(|| text.into_bytes());

@@ -36,4 +36,6 @@ pub use family::{Family, MAX_VALUE_BYTES, OVERFLOW};
 pub use histogram::RELATIVE_ERROR;
 pub use registry::{MAX_SERIES, Registry, RegistryOptions};
 pub use shard::MetricShard;
+#[cfg(feature = "otlp")]
+pub(crate) use text::read_labels;
 pub use text::{HISTOGRAM_BOUNDS, HISTOGRAM_SERIES};

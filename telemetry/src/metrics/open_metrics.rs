@@ -31,7 +31,8 @@ pub(crate) fn write(out: &mut String, families: &[FamilySnapshot]) {
                     write_value(out, &format!("{name}_info"), labels, "1");
                 }
                 SeriesValue::Level(level) => write_value(out, name, labels, &number(*level)),
-                SeriesValue::Histogram(value, exemplars) => {
+                SeriesValue::Histogram(told) => {
+                    let (value, exemplars) = &**told;
                     write_buckets(
                         out,
                         name,
@@ -143,8 +144,7 @@ mod tests {
             scale: Scale::Nano,
             series: vec![SeriesSnapshot {
                 shown: "".into(),
-                labels: Vec::new().into(),
-                value: SeriesValue::Histogram(value, vec![exemplar]),
+                value: SeriesValue::Histogram(Box::new((value, vec![exemplar]))),
             }],
         };
         let mut out = String::new();

@@ -147,17 +147,16 @@ impl Registry {
             let value = |source: &Source| match (source, family.kind) {
                 (Source::Owned(id), Kind::Counter) => SeriesValue::Count(totals.counter(*id)),
                 (Source::Owned(id), Kind::Histogram) => {
-                    SeriesValue::Histogram(totals.histogram(*id), totals.exemplars(*id))
+                    SeriesValue::Histogram(Box::new((totals.histogram(*id), totals.exemplars(*id))))
                 }
                 (Source::Owned(id), Kind::Gauge | Kind::Info) => SeriesValue::Level(self.level(*id)),
                 (Source::Count(read), _) => SeriesValue::Count(read()),
                 (Source::Level(read), _) => SeriesValue::Level(read()),
             };
-            let series = family.series.iter().map(|series| SeriesSnapshot {
-                shown: Arc::clone(&series.labels),
-                labels: Arc::clone(&series.pairs),
-                value: value(&series.source),
-            });
+            let series = family
+                .series
+                .into_iter()
+                .map(|(shown, source)| SeriesSnapshot { shown, value: value(&source) });
             FamilySnapshot {
                 series: series.collect(),
                 name: family.name,

@@ -22,11 +22,8 @@ pub(crate) struct FamilySnapshot {
 /// One series.
 #[derive(Debug, Clone)]
 pub(crate) struct SeriesSnapshot {
-    /// `a="b",c="d"`, escaped.
+    /// Its labels: `a="b",c="d"`, escaped.
     pub(crate) shown: Arc<str>,
-    /// The same, as they were given.
-    #[cfg_attr(not(feature = "otlp"), expect(dead_code, reason = "what OTLP sends"))]
-    pub(crate) labels: Arc<[(String, String)]>,
     pub(crate) value: SeriesValue,
 }
 
@@ -37,6 +34,7 @@ pub(crate) enum SeriesValue {
     Count(u64),
     /// A gauge's or an info's.
     Level(f64),
-    /// A histogram's, in steps, with an exemplar for some of its shown buckets.
-    Histogram(HistogramSnapshot, Vec<Exemplar>),
+    /// A histogram's, in steps, with an exemplar for some of its shown buckets. Elsewhere, since most
+    /// series are a number.
+    Histogram(Box<(HistogramSnapshot, Vec<Exemplar>)>),
 }

@@ -20,10 +20,12 @@ pub const HISTOGRAM_BOUNDS: usize = 41;
 /// How many series a histogram is: its buckets, `+Inf`, `_sum` and `_count`.
 pub const HISTOGRAM_SERIES: usize = HISTOGRAM_BOUNDS + 3;
 
-/// Labels as they are shown between braces.
+/// Labels as they are shown between braces, by their names: one text for each set of labels.
 pub(crate) fn shown_labels(labels: &[(String, String)]) -> String {
+    let mut sorted: Vec<_> = labels.iter().collect();
+    sorted.sort_unstable();
     let mut out = String::new();
-    for (name, value) in labels {
+    for (name, value) in sorted {
         if !out.is_empty() {
             out.push(',');
         }
@@ -33,6 +35,30 @@ pub(crate) fn shown_labels(labels: &[(String, String)]) -> String {
         out.push('"');
     }
     out
+}
+
+/// The labels that [`shown_labels`] has shown.
+#[cfg(any(feature = "otlp", test))]
+pub(crate) fn read_labels(shown: &str) -> Vec<(String, String)> {
+    let mut labels = Vec::new();
+    let mut rest = shown;
+    while let Some((name, after)) = rest.split_once("=\"") {
+        let (mut value, mut escaped) = (String::new(), false);
+        let end = after.find(|c| match (std::mem::take(&mut escaped), c) {
+            (false, '"') => true,
+            (false, '\\') => {
+                escaped = true;
+                false
+            }
+            (was_escaped, c) => {
+                value.push(if was_escaped && c == 'n' { '\n' } else { c });
+                false
+            }
+        });
+        labels.push((name.trim_start_matches(',').to_owned(), value));
+        rest = end.map_or("", |end| &after[end + 1..]);
+    }
+    labels
 }
 
 /// What stands once above all series of a name.
@@ -56,8 +82,8 @@ pub(crate) fn write(out: &mut String, families: &[FamilySnapshot]) {
             match &series.value {
                 SeriesValue::Count(n) => write_value(out, &family.name, labels, &scaled(*n, family.scale)),
                 SeriesValue::Level(level) => write_value(out, &family.name, labels, &number(*level)),
-                SeriesValue::Histogram(value, _) => {
-                    write_histogram(out, &family.name, labels, value, family.scale);
+                SeriesValue::Histogram(told) => {
+                    write_histogram(out, &family.name, labels, &told.0, family.scale);
                 }
             }
         }
@@ -163,6 +189,18 @@ mod tests {
         assert_eq!(scaled(1_500_000_000, Scale::Nano), "1.5");
         assert_eq!(scaled(1_023, Scale::Nano), "0.000001023");
         assert_eq!(scaled(u64::MAX, Scale::One), "18446744073709551615");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn shown_labels_are_read_back_whatever_they_say(
+            labels in proptest::collection::btree_map("[a-z_]{1,4}", "[\"\\\\\n,=a{}\u{e4}]{0,6}", 0..4),
+        ) {
+            let labels: Vec<(String, String)> = labels.into_iter().collect();
+            proptest::prop_assert_eq!(&read_labels(&shown_labels(&labels)), &labels);
+            let backwards: Vec<_> = labels.iter().rev().cloned().collect();
+            proptest::prop_assert_eq!(shown_labels(&backwards), shown_labels(&labels));
+        }
     }
 
     #[test]

@@ -13,8 +13,8 @@ use opentelemetry_proto::tonic::{
     resource::v1::Resource,
 };
 
-use crate::metrics::Kind;
 use crate::metrics::snapshot::{FamilySnapshot, SeriesSnapshot, SeriesValue};
+use crate::metrics::{Kind, read_labels};
 
 /// The finest scale: 8 buckets to each power of two, half as fine as what is counted.
 const FINEST: i32 = 3;
@@ -43,7 +43,7 @@ pub(super) fn request(
     ExportMetricsServiceRequest {
         resource_metrics: vec![ResourceMetrics {
             resource: Some(Resource {
-                attributes: vec![label("service.name", service)],
+                attributes: vec![label("service.name".to_owned(), service.to_owned())],
                 ..Resource::default()
             }),
             scope_metrics: vec![ScopeMetrics { scope: Some(scope), metrics, ..ScopeMetrics::default() }],
@@ -52,13 +52,13 @@ pub(super) fn request(
     }
 }
 
-fn label(key: &str, value: &str) -> KeyValue {
-    let value = Some(AnyValue { value: Some(any_value::Value::StringValue(value.to_owned())) });
-    KeyValue { key: key.to_owned(), value, ..KeyValue::default() }
+fn label(key: String, value: String) -> KeyValue {
+    let value = Some(AnyValue { value: Some(any_value::Value::StringValue(value)) });
+    KeyValue { key, value, ..KeyValue::default() }
 }
 
 fn labels(series: &SeriesSnapshot) -> Vec<KeyValue> {
-    series.labels.iter().map(|(key, value)| label(key, value)).collect()
+    read_labels(&series.shown).into_iter().map(|(key, value)| label(key, value)).collect()
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a scaled value is a float to whoever reads it")]
@@ -78,7 +78,7 @@ fn metric(family: &FamilySnapshot, window: Window) -> otlp::Metric {
             }
             SeriesValue::Count(n) => number_data_point::Value::AsDouble(in_unit(n, family.scale)),
             SeriesValue::Level(level) => number_data_point::Value::AsDouble(level),
-            SeriesValue::Histogram(..) => number_data_point::Value::AsInt(0),
+            SeriesValue::Histogram(_) => number_data_point::Value::AsInt(0),
         }),
         ..NumberDataPoint::default()
     };
@@ -93,8 +93,8 @@ fn metric(family: &FamilySnapshot, window: Window) -> otlp::Metric {
         }
         Kind::Histogram => {
             let point = |series: &SeriesSnapshot| match &series.value {
-                SeriesValue::Histogram(value, exemplars) => {
-                    Some(histogram(value, exemplars, family.scale, labels(series), window))
+                SeriesValue::Histogram(told) => {
+                    Some(histogram(&told.0, &told.1, family.scale, labels(series), window))
                 }
                 SeriesValue::Count(_) | SeriesValue::Level(_) => None,
             };
