@@ -13,7 +13,9 @@ use std::{
 
 use flate2::{Compression, write::GzEncoder};
 use prost::Message;
-use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use reqwest::header::{
+    CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, USER_AGENT,
+};
 use tokio::runtime::Runtime;
 use tonic::{
     Code, Status,
@@ -266,6 +268,7 @@ fn http_again(status: u16, retry_after: Option<&HeaderValue>) -> Option<Duration
 /// `options` go before the environment's.
 fn headers(options: &OtlpOptions, signal: &str) -> Result<HeaderMap, OtlpError> {
     let mut map = HeaderMap::new();
+    map.insert(USER_AGENT, HeaderValue::from_static(concat!("neurograph-otlp/", env!("CARGO_PKG_VERSION"))));
     for (name, value) in options.headers_of_environment(signal) {
         // A variable that is meant for another program must not keep this one from starting.
         if let (Ok(name), Ok(value)) = (name.parse::<HeaderName>(), value.parse::<HeaderValue>()) {

@@ -317,7 +317,6 @@ fn put_decimal(out: &mut Vec<u8>, mut n: u64) {
     let mut at = text.len();
     loop {
         at -= 1;
-        #[expect(clippy::cast_possible_truncation, reason = "below 100")]
         let pair = (n % 100) as usize;
         text[at] = DECIMAL[pair];
         n /= 100;
