@@ -2,7 +2,7 @@
 
 use crate::constitution::Constitution;
 use crate::error::GuardianError;
-use crate::marks::MarkFractions;
+use crate::marks::{CleanupAt, MarkFractions};
 use crate::memory::{AllocatorStats, MemoryReader};
 use crate::pools::{PoolSpec, RateLimit};
 use crate::quota::Limits;
@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A mark of the quota.
+/// A mark of the quota, or of a pool within it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Mark {
     /// [`GuardianOptions::soft_mark`]: a warning.
@@ -217,10 +217,9 @@ impl GuardianOptions {
 
     pub(crate) fn marks(&self) -> MarkFractions {
         MarkFractions {
-            soft: self.soft_mark,
-            cleanup: self.cleanup_mark,
+            soft: Some(self.soft_mark),
+            cleanup: Some(CleanupAt { mark: self.cleanup_mark, target: self.cleanup_target }),
             rearm: self.rearm,
-            target: self.cleanup_target,
         }
     }
 }

@@ -367,10 +367,10 @@ fn a_sample_is_of_about_one_in_so_many_wherever_they_lie() {
         made += n;
     }
     for seed in 0..5 {
-        let sample: Vec<_> = store.sample(10, seed).map(|(token, _)| token.weight).collect();
+        let sample: Vec<_> = store.sample(DomainSet::ALL, 10, seed).map(|(token, _)| token.weight).collect();
         assert!((5_000..7_000).contains(&sample.len()), "{} with seed {seed}", sample.len());
         let low = sample.iter().filter(|weight| **weight < 30_000.0).count();
         assert!((2_300..3_800).contains(&low), "{low} of the lower half");
     }
-    assert_eq!(store.sample(0, 1).count() as u32, made, "each one");
+    assert_eq!(store.sample(DomainSet::ALL, 0, 1).count() as u32, made, "each one");
 }
