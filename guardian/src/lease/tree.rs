@@ -57,13 +57,27 @@ struct Row {
     /// The ceiling that this row accounts for, which is not in the words while it is recalled.
     ceiling: i64,
     recalled: bool,
+    /// The most that it was to get unused at its last refill.
+    grant: i64,
 }
 
 impl Row {
+    /// The most that it is to get unused now: a sixteenth of the largest lease at first and once somebody
+    /// else needed it, and twice as much with each lease that its owner has used up.
+    fn demand(&self, max_lease: i64) -> i64 {
+        let first = first_lease(max_lease);
+        if self.recalled { first } else { (2 * self.grant).clamp(first, max_lease) }
+    }
+
     /// What its owner has in use. A take that is pending counts once it was counted as taken.
     fn spent(&self) -> i64 {
         self.words.committed(self.ceiling)
     }
+}
+
+/// What a lease begins with.
+fn first_lease(max_lease: i64) -> i64 {
+    (max_lease / 16).max(1)
 }
 
 fn count(n: i64) -> u64 {
@@ -105,7 +119,7 @@ impl Tree {
         words.set_careful(needs_full_fence() || self.is_rated(node));
         let key = self.next_key;
         self.next_key += 1;
-        self.rows.insert(key, Row { node, name: name.into(), words, ceiling: 0, recalled: true });
+        self.rows.insert(key, Row { node, name: name.into(), words, ceiling: 0, recalled: true, grant: 0 });
         self.upwards(node, |node| node.sharers += 1);
         key
     }
@@ -221,7 +235,8 @@ impl Tree {
 
     /// `n` units and a new lease for a row, recalling others if it must.
     pub(super) fn take(&mut self, key: u64, n: u64, max_lease: i64) -> Result<bool, Shortfall> {
-        let Some(at) = self.rows.get(&key).map(|row| row.node) else { return Ok(false) };
+        let of_row = self.rows.get(&key).map(|row| (row.node, row.demand(max_lease)));
+        let Some((at, demand)) = of_row else { return Ok(false) };
         self.take_back(key, 0);
         let wanted = i64::try_from(n).unwrap_or(i64::MAX);
         // The highest node that has too little: recalling below it recalls below the others too.
@@ -243,13 +258,14 @@ impl Tree {
             });
         }
         self.upwards(at, |node| node.free -= wanted);
-        let lease = self.lease_size(at, max_lease);
+        let lease = self.lease_size(at, demand, max_lease);
         self.upwards(at, |node| node.free -= lease);
         if let Some(row) = self.rows.get_mut(&key) {
             // What it had unused was given back, so this is what it has in use.
             let spent = row.words.committed(i64::MAX) + wanted;
             row.words.take_granted(wanted);
             row.ceiling = spent + lease;
+            row.grant = demand;
             row.recalled = false;
             row.words.set_ceiling(row.ceiling);
         }
@@ -258,21 +274,23 @@ impl Tree {
 
     /// A lease with much unused keeps what it would get now.
     pub(super) fn give_back(&mut self, key: u64, max_lease: i64) {
-        let Some(at) = self.rows.get(&key).map(|row| row.node) else { return };
-        let keep = self.lease_size(at, max_lease);
+        let of_row = self.rows.get(&key).map(|row| (row.node, row.grant.max(first_lease(max_lease))));
+        let Some((at, grant)) = of_row else { return };
+        let keep = self.lease_size(at, grant, max_lease);
         self.take_back(key, keep);
     }
 
     /// Leases shrink near the limit, so that a recall is needed a few times per lane, not once
     /// per unit: each refill leaves half of what is free, shared among all. And they end one
-    /// short of an alarm, so that the unit which reaches it is asked for here.
-    fn lease_size(&self, at: usize, max_lease: i64) -> i64 {
+    /// short of an alarm, so that the unit which reaches it is asked for here; where so much is handed out
+    /// that it may be reached at any time, they are short ones.
+    fn lease_size(&self, at: usize, demand: i64, max_lease: i64) -> i64 {
         let of_node = |node: &Node| {
             let share = node.free / (2 * node.sharers.max(1));
             let before_alarm = node.alarm - 1 - node.handed_out();
-            if before_alarm >= 0 { share.min(before_alarm) } else { share }
+            share.min(if before_alarm >= 0 { before_alarm } else { first_lease(max_lease) })
         };
-        self.path(at).map(|(_, node)| of_node(node)).min().unwrap_or(0).clamp(0, max_lease)
+        self.path(at).map(|(_, node)| of_node(node)).min().unwrap_or(0).clamp(0, demand)
     }
 
     /// The caller's own lease: all that is unused but `keep` units goes back to the pool. Only

@@ -14,8 +14,9 @@ pub struct PoolOptions {
     /// The most units in use, 1 to 2⁵²; `u64::MAX` leaves it to the pool above. For a root
     /// there is none above: it stands for 2⁵² then.
     pub limit: u64,
-    /// The most units that a holder takes at a time without asking again, at least 1. A root's
-    /// holds for all pools below. Default 1,024; 1 suits things as few as connections.
+    /// The most units that a holder takes at a time without asking again, at least 1: a sixteenth of
+    /// it at first, and twice as many each time that it has used them up and no one else needed them. A
+    /// root's holds for all pools below. Default 1,024; 1 suits things as few as connections.
     pub max_lease: u64,
     /// So many units a second, beside the limit on what is in use. Default none.
     pub rate: Option<RateLimit>,
