@@ -3,6 +3,7 @@
 //! Admission is exact: the N-th is let in, the N+1-th is not, and no one is refused while any lane
 //! holds unused room. It never reads the process's memory on the hot path; that is a watcher's.
 
+use crate::store::DomainSet;
 use crate::token::Token;
 
 /// Why something was not let in. Nothing has happened.
@@ -76,6 +77,37 @@ pub trait Reclaim: Send + Sync {
     /// Frees up to `tokens`, and returns how many it did free. Each is given back with
     /// [`AdmissionLane::release`] by the time that this returns.
     fn reclaim(&self, tokens: u64) -> u64;
+
+    /// The same for one pool, whose own mark was crossed: only tokens of its domains may go. One that
+    /// does not know of domains frees none.
+    fn reclaim_in(&self, pool: &PoolReclaim<'_>) -> u64 {
+        let _ = pool;
+        0
+    }
+}
+
+/// What a cleanup of one pool is about.
+pub struct PoolReclaim<'a> {
+    /// The pool's way from the root, such as `tokens/acme`.
+    pub pool: &'a str,
+    /// The domains whose tokens count in it.
+    pub domains: DomainSet,
+    /// How many tokens to free.
+    pub tokens: u64,
+    /// What is in use in it now, and of how much.
+    pub level: &'a (dyn Fn() -> (u64, u64) + Sync),
+}
+
+impl std::fmt::Debug for PoolReclaim<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { pool, domains, tokens, level } = self;
+        f.debug_struct("PoolReclaim")
+            .field("pool", pool)
+            .field("domains", domains)
+            .field("tokens", tokens)
+            .field("level", &level())
+            .finish()
+    }
 }
 
 /// The shared side of admission: one per stack.

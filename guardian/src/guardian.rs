@@ -8,9 +8,9 @@ use crate::lane::GuardianLane;
 use crate::memory::MemoryReport;
 use crate::notices::Subscription;
 use crate::options::GuardianOptions;
-use crate::pools::{Pool, PoolError, PoolOptions};
+use crate::pools::{Pool, PoolError, PoolOptions, PoolSpec};
 use crate::quota::{Limits, bytes_of};
-use crate::report::GuardianReport;
+use crate::report::{GuardianReport, PoolReport};
 use crate::shared::{Shared, lock};
 use crate::watcher;
 use ng_core::admission::{Admission, AdmissionLane, AdmissionStats, Reclaim};
@@ -57,15 +57,14 @@ impl Guardian {
         if let Some(court) = &court {
             options.constitution = court.in_force().clone();
         }
-        let (shared, marked) = Shared::new(&options)?;
-        let shared = Arc::new(shared);
+        let shared = Arc::new(Shared::new(&options)?);
         for &(domain, n) in options.present.iter().filter(|(_, n)| *n > 0) {
             shared.pool_of(domain).lease("recovery").adopt(n);
         }
         if let Some(hook) = &options.on_constitution {
             hook(&options.constitution);
         }
-        let thread = watcher::start(&shared, &options, court, &marked).map_err(GuardianError::NoThread)?;
+        let thread = watcher::start(&shared, &options, court).map_err(GuardianError::NoThread)?;
         Ok(Self { shared, thread: Some(thread) })
     }
 
@@ -158,6 +157,30 @@ impl Guardian {
         limits.validate()?;
         self.shared.set_limits(limits);
         Ok(())
+    }
+
+    /// Puts limits, rates and marks of planned pools ([`GuardianOptions::pools`]) in force while lanes
+    /// run, all of them or none; where they are in trees, domains and leases stay as they are. Below what
+    /// is in use, nothing is admitted there until use has sunk; nothing is taken away but by a cleanup of
+    /// the pool whose mark is passed then.
+    ///
+    /// # Errors
+    /// [`PoolError`]; nothing has changed then.
+    pub fn change_pools(&self, specs: &[PoolSpec]) -> Result<(), PoolError> {
+        self.shared.change_pools(specs)
+    }
+
+    /// The planned pools that a cleanup of their own can free tokens of, by name.
+    #[must_use]
+    pub fn cleanable(&self) -> Vec<(String, Pool)> {
+        let watched = self.shared.watched.iter().filter(|watched| !watched.domains.is_empty());
+        watched.map(|watched| (watched.name.clone(), watched.pool.clone())).collect()
+    }
+
+    /// What became of a planned pool's own marks and cleanups; `None` if there is none of that name.
+    #[must_use]
+    pub fn pool_report(&self, name: &str) -> Option<PoolReport> {
+        self.shared.watched.iter().find(|watched| watched.name == name).map(|watched| watched.report())
     }
 
     /// The constitution in force.

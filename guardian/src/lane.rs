@@ -4,7 +4,7 @@
 
 use crate::constitution::Bounds;
 use crate::lease::Lease;
-use crate::pools::{DOMAINS, Limiter, Pool};
+use crate::pools::{DOMAINS, Pool, Rates};
 use crate::shared::Shared;
 use crate::tally::TallyPart;
 use ng_core::admission::{AdmissionLane, Refusal, Violation};
@@ -34,12 +34,12 @@ const NOWHERE: u8 = u8::MAX;
 #[derive(Debug)]
 struct Place {
     lease: Lease,
-    limiters: Box<[Arc<Limiter>]>,
+    rates: Rates,
 }
 
 impl Place {
     fn new(pool: &Pool, name: &str) -> Self {
-        Self { lease: pool.lease(name), limiters: pool.limiters().into() }
+        Self { lease: pool.lease(name), rates: pool.rates() }
     }
 
     #[cold]
@@ -50,13 +50,10 @@ impl Place {
             Ok(false) => {}
             Err(shortfall) => return Err(shared.refuse(n, &shortfall)),
         }
-        for limiter in &self.limiters {
-            if let Err(refusal) = limiter.check(n) {
-                self.lease.release(n);
-                return Err(shared.refuse_rate(n, &refusal));
-            }
-        }
-        Ok(())
+        self.rates.check(n).map_err(|refusal| {
+            self.lease.release(n);
+            shared.refuse_rate(n, &refusal)
+        })
     }
 }
 

@@ -8,13 +8,14 @@
 //! | quotas by name, in trees; reservations; rates | `pools` |
 //! | tokens and bytes, the bounds on a token | `quota`, `constitution` |
 //! | the constitution's document, history and trial | `cdna` |
-//! | the guardian's own thread, and what it looks at | `watcher`, `marks`, `memory`, `news` |
-//! | what it is told and what it tells | `options`, `error`, `notices`, `report`, `tally` |
+//! | the guardian's own thread, and what it looks at | `watcher`, `cleanup`, `marks`, `pool_watch`, `memory`, `news` |
+//! | what it is told and what it tells | `options`, `error`, `notices`, `obstacle`, `report`, `tally` |
 
 // Helpers of tests count as production code to clippy where `cfg(test)` is not all that gates them.
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test that can't go on fails"))]
 
 pub mod cdna;
+mod cleanup;
 mod constitution;
 mod error;
 mod guardian;
@@ -24,7 +25,9 @@ mod marks;
 mod memory;
 mod news;
 mod notices;
+mod obstacle;
 mod options;
+mod pool_watch;
 mod pools;
 mod quota;
 mod report;
@@ -44,4 +47,4 @@ pub use pools::{
     Pool, PoolError, PoolLane, PoolLevel, PoolOptions, PoolRefusal, PoolSpec, RateLimit, Reservation,
 };
 pub use quota::Limits;
-pub use report::{CleanupReport, GuardianReport};
+pub use report::{CleanupReport, GuardianReport, PoolReport};

@@ -9,7 +9,6 @@
 //! cleanup that left use above the mark is tried again only after use has changed and a pause has
 //! passed, which doubles while cleanups free nothing.
 
-use crate::pools::Pool;
 use std::time::{Duration, Instant};
 
 /// The longest pause between two cleanups that free nothing, in pauses.
@@ -18,9 +17,15 @@ const LONGEST: u32 = 64;
 /// The marks as fractions of the limit. See [`crate::GuardianOptions`].
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct MarkFractions {
-    pub(crate) soft: f64,
-    pub(crate) cleanup: f64,
+    pub(crate) soft: Option<f64>,
+    pub(crate) cleanup: Option<CleanupAt>,
     pub(crate) rearm: f64,
+}
+
+/// When a cleanup starts, and what it brings use down to.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct CleanupAt {
+    pub(crate) mark: f64,
     pub(crate) target: f64,
 }
 
@@ -71,59 +76,45 @@ fn above(mark: f64, limit: u64) -> u64 {
     part(mark, limit).saturating_add(1).min(limit)
 }
 
-/// A pool's own mark, which only tells.
-pub(crate) struct PoolMark {
-    pool: Pool,
-    mark: f64,
-    rearm: f64,
-    armed: bool,
-}
-
-impl PoolMark {
-    pub(crate) fn new(pool: &Pool, mark: f64, rearm: f64) -> Self {
-        Self { pool: pool.clone(), mark, rearm, armed: true }
-    }
-
-    /// The pool's path, use and limit, if the mark was crossed since the last look.
-    pub(crate) fn look(&mut self) -> Option<(String, u64, u64)> {
-        let level = self.pool.level();
-        if level.used < part(self.mark - self.rearm, level.limit) {
-            self.armed = true;
-        }
-        if !self.armed || level.used < above(self.mark, level.limit) {
-            return None;
-        }
-        self.armed = false;
-        Some((self.pool.path().to_owned(), level.used, level.limit))
-    }
-}
-
 impl Marks {
     pub(crate) fn new(at: MarkFractions, pause: Duration) -> Self {
         Self { at, pause, soft_armed: true, cleanup: Cleanup::Armed }
     }
 
+    /// Other marks from now on: what differs counts as never crossed.
+    pub(crate) fn change(&mut self, at: MarkFractions) {
+        let before = std::mem::replace(&mut self.at, at);
+        self.soft_armed |= at.soft != before.soft;
+        if at.cleanup != before.cleanup {
+            self.arm_cleanup();
+        }
+    }
+
     /// Looks at a level.
     pub(crate) fn observe(&mut self, used: u64, limit: u64, now: Instant) -> Seen {
-        let mut seen = Seen::default();
-        if used < part(self.at.soft - self.at.rearm, limit) {
-            self.soft_armed = true;
+        let MarkFractions { soft, cleanup, rearm } = self.at;
+        let mut seen = Seen { below_cleanup: true, ..Seen::default() };
+        if let Some(soft) = soft {
+            if used < part(soft - rearm, limit) {
+                self.soft_armed = true;
+            }
+            if self.soft_armed && used >= above(soft, limit) {
+                self.soft_armed = false;
+                seen.soft = true;
+            }
         }
-        if self.soft_armed && used >= above(self.at.soft, limit) {
-            self.soft_armed = false;
-            seen.soft = true;
-        }
-        if used < part(self.at.cleanup - self.at.rearm, limit) {
+        let Some(CleanupAt { mark, target }) = cleanup else { return seen };
+        if used < part(mark - rearm, limit) {
             self.cleanup = Cleanup::Armed;
         }
         let due = match self.cleanup {
             Cleanup::Armed => true,
             Cleanup::Waiting { used: then, until, .. } => used != then && now >= until,
         };
-        seen.below_cleanup = used < above(self.at.cleanup, limit);
+        seen.below_cleanup = used < above(mark, limit);
         if due && !seen.below_cleanup {
             // With a limit of a few units, mark and target may be the same unit.
-            seen.cleanup = Some(used.saturating_sub(part(self.at.target, limit)).max(1));
+            seen.cleanup = Some(used.saturating_sub(part(target, limit)).max(1));
         }
         seen
     }
@@ -134,12 +125,13 @@ impl Marks {
             Cleanup::Waiting { pause, .. } if freed == 0 => (pause * 2).min(self.pause * LONGEST),
             _ => self.pause,
         };
-        self.cleanup = if used < part(self.at.cleanup - self.at.rearm, limit) {
+        let mark = self.at.cleanup.map_or(f64::INFINITY, |at| at.mark);
+        self.cleanup = if used < part(mark - self.at.rearm, limit) {
             Cleanup::Armed
         } else {
             Cleanup::Waiting { used, until: now + pause, pause }
         };
-        used < above(self.at.cleanup, limit)
+        used < above(mark, limit)
     }
 
     /// What frees has changed, or the limit: whatever was waited for, a cleanup may be tried.
@@ -155,9 +147,9 @@ impl Marks {
 
     /// The level at which to look again, if it comes before the next regular look.
     pub(crate) fn alarm(&self, limit: u64) -> Option<u64> {
-        let soft = self.soft_armed.then(|| above(self.at.soft, limit));
-        let cleanup = matches!(self.cleanup, Cleanup::Armed).then(|| above(self.at.cleanup, limit));
-        soft.into_iter().chain(cleanup).min()
+        let soft = self.at.soft.filter(|_| self.soft_armed);
+        let cleanup = self.at.cleanup.filter(|_| matches!(self.cleanup, Cleanup::Armed)).map(|at| at.mark);
+        soft.into_iter().chain(cleanup).map(|mark| above(mark, limit)).min()
     }
 }
 
@@ -168,7 +160,33 @@ mod tests {
     const PAUSE: Duration = Duration::from_secs(1);
 
     fn marks() -> Marks {
-        Marks::new(MarkFractions { soft: 0.80, cleanup: 0.95, rearm: 0.05, target: 0.80 }, PAUSE)
+        Marks::new(fractions(0.80, 0.95), PAUSE)
+    }
+
+    fn fractions(soft: f64, mark: f64) -> MarkFractions {
+        MarkFractions { soft: Some(soft), cleanup: Some(CleanupAt { mark, target: 0.80 }), rearm: 0.05 }
+    }
+
+    #[test]
+    fn marks_that_are_not_there_are_never_crossed() {
+        let (mut marks, now) =
+            (Marks::new(MarkFractions { soft: None, cleanup: None, rearm: 0.05 }, PAUSE), Instant::now());
+        assert_eq!(marks.observe(100, 100, now), Seen { below_cleanup: true, ..Seen::default() });
+        assert_eq!((marks.alarm(100), marks.may_change()), (None, false));
+    }
+
+    #[test]
+    fn a_mark_that_changed_may_be_crossed_again_and_one_that_did_not_may_not() {
+        let (mut marks, now) = (marks(), Instant::now());
+        let seen = marks.observe(96, 100, now);
+        assert!(seen.soft && seen.cleanup == Some(16));
+        marks.cleaned(0, 96, 100, now);
+        marks.change(fractions(0.80, 0.95));
+        assert_eq!(marks.observe(96, 100, now), Seen::default(), "nothing has changed");
+        marks.change(fractions(0.70, 0.95));
+        assert_eq!(marks.observe(96, 100, now), Seen { soft: true, ..Seen::default() });
+        marks.change(fractions(0.70, 0.90));
+        assert_eq!(marks.observe(96, 100, now), Seen { cleanup: Some(16), ..Seen::default() });
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! does not listen costs nothing but the notices that it misses, and those are counted. Nothing
 //! here is on a lane's path.
 
-use crate::options::MarkCrossed;
+use crate::options::{Mark, MarkCrossed};
 use crate::report::CleanupReport;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
@@ -28,6 +28,8 @@ pub enum Notice {
     PoolMarkCrossed {
         /// Its way from the root, such as `tokens/acme`.
         pool: String,
+        /// Which of its marks.
+        mark: Mark,
         /// Units in use.
         used: u64,
         /// Its limit.
@@ -42,6 +44,22 @@ pub enum Notice {
     },
     /// A cleanup ended.
     CleanupEnded(CleanupReport),
+    /// A cleanup of one pool began.
+    PoolCleanupBegun {
+        /// Its way from the root, such as `tokens/acme`.
+        pool: String,
+        /// Tokens in use in it.
+        used: u64,
+        /// What use of it is to be brought down to.
+        target: u64,
+    },
+    /// A cleanup of one pool ended.
+    PoolCleanupEnded {
+        /// Its way from the root, such as `tokens/acme`.
+        pool: String,
+        /// How it went; use is the pool's.
+        cleanup: CleanupReport,
+    },
     /// Another constitution is in force.
     ConstitutionChanged {
         /// Its version.

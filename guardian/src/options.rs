@@ -2,7 +2,7 @@
 
 use crate::constitution::Constitution;
 use crate::error::GuardianError;
-use crate::marks::MarkFractions;
+use crate::marks::{CleanupAt, MarkFractions};
 use crate::memory::{AllocatorStats, MemoryReader};
 use crate::pools::{PoolSpec, RateLimit};
 use crate::quota::Limits;
@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A mark of the quota.
+/// A mark of the quota, or of a pool within it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Mark {
     /// [`GuardianOptions::soft_mark`]: a warning.
@@ -59,8 +59,9 @@ pub struct GuardianOptions {
     pub rearm: f64,
     /// What a cleanup brings use down to; below the cleanup mark. Default 0.80.
     pub cleanup_target: f64,
-    /// The most tokens that a lane takes at a time without asking again, at least 1. Default
-    /// 1,024.
+    /// The most tokens that a lane takes at a time without asking again, at least 1: a sixteenth of it
+    /// at first, and twice as many each time that it has used them up and no one else needed them.
+    /// Default 16,384.
     pub max_lease: u64,
     /// How many tokens of which domain exist already, such as those that recovery found: they are counted
     /// before anything is looked at, even where they are more than a limit allows. Default none.
@@ -109,7 +110,7 @@ impl Default for GuardianOptions {
             cleanup_mark: 0.95,
             rearm: 0.05,
             cleanup_target: 0.80,
-            max_lease: 1_024,
+            max_lease: 16_384,
             present: Vec::new(),
             memory_interval: Duration::from_millis(100),
             drift_bound_bytes: 1 << 30,
@@ -217,10 +218,9 @@ impl GuardianOptions {
 
     pub(crate) fn marks(&self) -> MarkFractions {
         MarkFractions {
-            soft: self.soft_mark,
-            cleanup: self.cleanup_mark,
+            soft: Some(self.soft_mark),
+            cleanup: Some(CleanupAt { mark: self.cleanup_mark, target: self.cleanup_target }),
             rearm: self.rearm,
-            target: self.cleanup_target,
         }
     }
 }

@@ -59,7 +59,7 @@ impl Limits {
 
 /// A refusal by a pool within the guardian's: always in tokens. The holders are named by their way
 /// from the root, which says which pool it was.
-pub(crate) fn pool_refusal(asked: u64, shortfall: &Shortfall) -> Refusal {
+pub(crate) fn pool_refusal(asked: u64, shortfall: &Shortfall, reason: &'static str) -> Refusal {
     let Shortfall { level, path, top, .. } = shortfall;
     Refusal {
         quota: "tokens",
@@ -67,7 +67,7 @@ pub(crate) fn pool_refusal(asked: u64, shortfall: &Shortfall) -> Refusal {
         used: level.used,
         limit: level.limit,
         top: top.iter().map(|(name, held)| (format!("{path}/{name}"), *held)).collect(),
-        reason: Some("a limit of the pool that the lane is in, not of the whole"),
+        reason: Some(reason),
     }
 }
 

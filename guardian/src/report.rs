@@ -23,9 +23,10 @@ pub struct CleanupReport {
 pub struct GuardianReport {
     /// How often the soft mark was crossed.
     pub soft_crossings: u64,
-    /// How often a cleanup was due, whether or not there was something to call.
+    /// How often a cleanup was due, of the whole or of a pool, whether or not there was something to
+    /// call.
     pub cleanups_due: u64,
-    /// Cleanups that were called.
+    /// Cleanups that were called, of the whole or of a pool.
     pub cleanups: u64,
     /// Tokens that cleanups freed.
     pub freed: u64,
@@ -42,5 +43,20 @@ pub struct GuardianReport {
     /// Notices that found a subscriber's channel full.
     pub missed_notices: u64,
     /// The last cleanup.
+    pub last_cleanup: Option<CleanupReport>,
+}
+
+/// Counts of a planned pool's own marks and cleanups since the start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PoolReport {
+    /// How often its soft mark was crossed.
+    pub soft_crossings: u64,
+    /// How often a cleanup of it was due, whether or not there was something to call.
+    pub cleanups_due: u64,
+    /// Cleanups of it that were called.
+    pub cleanups: u64,
+    /// Tokens that these freed.
+    pub freed: u64,
+    /// The last of them: use is the pool's.
     pub last_cleanup: Option<CleanupReport>,
 }

@@ -6,14 +6,17 @@ use crate::lease::{LeasePool, Shortfall};
 use crate::memory::Readings;
 use crate::news::News;
 use crate::notices::{Notice, Subscribers};
+use crate::obstacle::Obstacle;
 use crate::options::{ConstitutionHook, GuardianOptions, MarkHook};
-use crate::pools::{DOMAINS, Limiter, Planned, Pool, PoolRefusal};
+use crate::pool_watch::PoolWatch;
+use crate::pools::{DOMAINS, Planned, Pool, PoolError, PoolRefusal, PoolSpec};
 use crate::quota::{Limits, bytes_of, pool_refusal};
 use crate::report::{CleanupReport, GuardianReport};
 use crate::tally::Tally;
 use ng_core::admission::{Reclaim, Refusal};
 use ng_core::events::{Event, EventKind, EventRecorder};
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::thread::Thread;
@@ -21,33 +24,17 @@ use std::thread::Thread;
 /// What the guardian's own quota counts.
 const TOKENS: &str = "tokens";
 
-/// Why no cleanup helps just now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub(crate) enum Obstacle {
-    None,
-    Running,
-    NothingSet,
-    TooLittle,
-    Panicked,
-}
-
-impl Obstacle {
-    const REASONS: [Option<&'static str>; 5] = [
-        None,
-        Some("a cleanup is running"),
-        Some("nothing is set that could free tokens"),
-        Some("the last cleanup could not free enough"),
-        Some("the last cleanup panicked"),
-    ];
-}
-
 pub(crate) struct Shared {
     pub(crate) pool: Arc<LeasePool>,
     /// The same pool, for pools within it.
     pub(crate) tokens: Pool,
     /// Quotas on other things, and pools that were planned at the start, by name.
     pub(crate) quotas: Mutex<BTreeMap<String, Pool>>,
+    /// Those that were planned, in the order of the plan.
+    pub(crate) watched: Vec<Arc<PoolWatch>>,
+    /// Marks or limits of these have changed since the thread last looked.
+    pub(crate) pools_changed: AtomicBool,
+    rearm: f64,
     domains: [Option<Pool>; DOMAINS],
     has_domains: bool,
     pub(crate) rate_refused: AtomicU64,
@@ -104,17 +91,18 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Shared {
-    /// And the pools that have marks of their own.
-    pub(crate) fn new(options: &GuardianOptions) -> Result<(Self, Vec<(Pool, f64)>), GuardianError> {
+    pub(crate) fn new(options: &GuardianOptions) -> Result<Self, GuardianError> {
         let bounds = Bounds::new(&options.constitution)?;
         let pool = LeasePool::new(options.limits.tokens(), options.max_lease);
-        let limiter = options.rate.and_then(|rate| Limiter::new(TOKENS, rate)).map(Arc::new);
-        let tokens = Pool::of(Arc::clone(&pool), TOKENS, limiter);
-        let Planned { pools, marked, domains } = Planned::new(&tokens, options.rearm, &options.pools)?;
-        let shared = Self {
+        let tokens = Pool::of(Arc::clone(&pool), TOKENS, options.rate);
+        let Planned { pools, watched, domains } = Planned::new(&tokens, options.rearm, &options.pools)?;
+        Ok(Self {
             tokens,
             pool,
             quotas: Mutex::new(pools),
+            watched: watched.into_iter().map(PoolWatch::new).map(Arc::new).collect(),
+            pools_changed: AtomicBool::new(false),
+            rearm: options.rearm,
             has_domains: domains.iter().any(Option::is_some),
             domains,
             rate_refused: AtomicU64::new(0),
@@ -135,8 +123,7 @@ impl Shared {
             generation: AtomicU64::new(0),
             reclaim: Mutex::new(None),
             obstacle: AtomicU8::new(Obstacle::None as u8),
-        };
-        Ok((shared, marked))
+        })
     }
 
     /// Whether any domain has a pool of its own.
@@ -248,9 +235,31 @@ impl Shared {
         self.wake();
     }
 
+    /// Puts limits, rates and marks of planned pools in force, all of them or none.
+    pub(crate) fn change_pools(&self, specs: &[PoolSpec]) -> Result<(), PoolError> {
+        let mut checked = Vec::with_capacity(specs.len());
+        for spec in specs {
+            let watched = self.watched.iter().find(|watched| watched.name == spec.name);
+            let watched = watched.ok_or_else(|| PoolError::Unknown { name: spec.name.clone() })?;
+            let path = watched.pool.path();
+            spec.options.check(path)?;
+            checked.push((watched, spec, spec.marks(path, self.rearm, watched.domains)?));
+        }
+        for (watched, spec, marks) in checked {
+            // Checked above.
+            let _ = watched.pool.set_limit(spec.options.limit);
+            let _ = watched.pool.set_rate(spec.options.rate);
+            watched.set_marks(marks);
+        }
+        self.pools_changed.store(true, Ordering::Release);
+        self.wake();
+        Ok(())
+    }
+
     pub(crate) fn set_reclaim(&self, reclaim: Weak<dyn Reclaim>) {
         *lock(&self.reclaim) = Some(reclaim);
         self.cleanup_changed.store(true, Ordering::Release);
+        self.pools_changed.store(true, Ordering::Release);
         self.wake();
     }
 
@@ -262,6 +271,24 @@ impl Shared {
         self.obstacle.store(obstacle as u8, Ordering::Relaxed);
     }
 
+    /// Records an event that the constitution lets be recorded.
+    pub(crate) fn record(&self, event: Event, note: &str) {
+        if let Some(events) = &self.events
+            && (self.tells_events.load(Ordering::Relaxed) || event.kind == EventKind::CONSTITUTION)
+        {
+            self.guarded(|| events.record_rare(event, note));
+        }
+    }
+
+    /// Calls what others wrote. If it panics, the guardian goes on, and counts it.
+    pub(crate) fn guarded<T>(&self, call: impl FnOnce() -> T) -> Option<T> {
+        let answer = catch_unwind(AssertUnwindSafe(call)).ok();
+        if answer.is_none() {
+            lock(&self.report).panics += 1;
+        }
+        answer
+    }
+
     /// Counts a refusal, and makes what the caller is told.
     pub(crate) fn refuse(&self, asked: u64, shortfall: &Shortfall) -> Refusal {
         let first = self.news.add(asked, shortfall.level.limit);
@@ -269,7 +296,11 @@ impl Shared {
             self.wake();
         }
         if !shortfall.at_root {
-            return pool_refusal(asked, shortfall);
+            // A pool that was made in code has no cleanup.
+            let way = format!("{TOKENS}/{}", shortfall.path);
+            let watched = self.watched.iter().find(|watched| watched.pool.path() == way);
+            let obstacle = watched.map_or(Obstacle::None, |watched| watched.obstacle());
+            return pool_refusal(asked, shortfall, obstacle.of_a_pool());
         }
         let InForce { limits, short } = *lock(&self.limits);
         if let Some(short) = short.filter(|short| short.tokens < limits.tokens()) {
@@ -283,7 +314,7 @@ impl Shared {
             };
         }
         let obstacle = usize::from(self.obstacle.load(Ordering::Relaxed));
-        let reason = Obstacle::REASONS.get(obstacle).copied().flatten();
+        let reason = Obstacle::ALL.get(obstacle).and_then(|obstacle| obstacle.of_the_whole());
         limits.refusal(asked, shortfall, reason)
     }
 

@@ -3,14 +3,15 @@
 //! while it calls what others wrote.
 
 use crate::cdna::{Court, Verdict};
-use crate::marks::{Marks, PoolMark, Seen};
+use crate::cleanup::{self, Scope};
+use crate::marks::{Marks, Seen};
 use crate::memory::{Change, Drift, Pace, Probe, Reading, Shortage, drift};
 use crate::notices::Notice;
+use crate::obstacle::Obstacle;
 use crate::options::{GuardianOptions, Mark, MarkCrossed};
-use crate::pools::Pool;
+use crate::pool_watch::PoolWatch;
 use crate::quota::bytes_of;
-use crate::report::CleanupReport;
-use crate::shared::{Obstacle, Shared, lock};
+use crate::shared::{Shared, lock};
 use ng_core::events::{Event, EventKind};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -28,7 +29,7 @@ struct Watcher {
     pace: Pace,
     drift: Drift,
     shortage: Shortage,
-    pools: Vec<PoolMark>,
+    pools: Vec<(Arc<PoolWatch>, Marks)>,
     interval: Duration,
     next_read: Instant,
     next_news: Instant,
@@ -41,9 +42,9 @@ pub(crate) fn start(
     shared: &Arc<Shared>,
     options: &GuardianOptions,
     court: Option<Court>,
-    marked: &[(Pool, f64)],
 ) -> std::io::Result<JoinHandle<()>> {
     let now = Instant::now();
+    let marks = |watch: &Arc<PoolWatch>| Marks::new(watch.marks(), options.memory_interval);
     let mut watcher = Watcher {
         shared: Arc::clone(shared),
         marks: Marks::new(options.marks(), options.memory_interval),
@@ -51,7 +52,7 @@ pub(crate) fn start(
         pace: Pace::new(options.memory_interval),
         drift: Drift::new(options.drift_bound_bytes),
         shortage: Shortage::new(options.memory_mark, options.memory_rearm),
-        pools: marked.iter().map(|(pool, mark)| PoolMark::new(pool, *mark, options.rearm)).collect(),
+        pools: shared.watched.iter().map(|watch| (Arc::clone(watch), marks(watch))).collect(),
         interval: options.memory_interval,
         next_read: now,
         next_news: now,
@@ -74,9 +75,7 @@ impl Watcher {
                 self.read_memory(now);
             }
             self.look_at_marks();
-            if now >= self.next_look {
-                self.look_at_pools();
-            }
+            self.look_at_pools();
             if now >= self.next_look {
                 self.look_at_history(now);
             }
@@ -163,7 +162,7 @@ impl Watcher {
             None => {}
             Some(Verdict::Enforce(constitution, reason)) => {
                 let shared = &self.shared;
-                if let Some(Err(error)) = self.guarded(|| shared.enforce(constitution, reason)) {
+                if let Some(Err(error)) = shared.guarded(|| shared.enforce(constitution, reason)) {
                     self.tell(Notice::ConstitutionProblem(error.to_string()));
                 }
             }
@@ -177,90 +176,21 @@ impl Watcher {
     }
 
     fn look_at_marks(&mut self) {
-        loop {
-            if self.shared.cleanup_changed.swap(false, Ordering::AcqRel) {
-                self.marks.arm_cleanup();
-            }
-            // Of the quota's own limit, even while short memory holds use below it.
-            let (used, limit) = (self.shared.pool.level().used, self.limit());
-            let seen = self.marks.observe(used, limit, Instant::now());
-            self.act(seen, used, limit);
-            // Use may have passed a mark since the look: then `set_alarm` says so at once.
-            let alarm = self.marks.alarm(limit).unwrap_or(u64::MAX);
-            if !self.shared.pool.set_alarm(alarm) || self.stopped() {
-                return;
-            }
+        if self.shared.cleanup_changed.swap(false, Ordering::AcqRel) {
+            self.marks.arm_cleanup();
         }
+        look(&self.shared, Scope::Whole, &mut self.marks);
     }
 
+    /// One after the other: while one is cleaned up, the others and the whole wait.
     fn look_at_pools(&mut self) {
-        let crossed: Vec<_> = self.pools.iter_mut().filter_map(PoolMark::look).collect();
-        for (pool, used, limit) in crossed {
-            self.record(Event::rare(EventKind::MARK_CROSSED, used, limit), &format!("soft mark of {pool}"));
-            self.tell(Notice::PoolMarkCrossed { pool, used, limit });
-        }
-    }
-
-    fn act(&mut self, seen: Seen, used: u64, limit: u64) {
-        if seen.soft {
-            lock(&self.shared.report).soft_crossings += 1;
-            self.tell_mark(MarkCrossed { mark: Mark::Soft, used, limit });
-        }
-        if let Some(asked) = seen.cleanup {
-            lock(&self.shared.report).cleanups_due += 1;
-            self.tell_mark(MarkCrossed { mark: Mark::Cleanup, used, limit });
-            self.clean(asked, used);
-        } else if seen.below_cleanup {
-            self.shared.set_obstacle(Obstacle::None);
-        }
-    }
-
-    fn clean(&mut self, asked: u64, used_before: u64) {
-        let mut freed = 0;
-        let mut obstacle = Obstacle::NothingSet;
-        if let Some(reclaim) = self.shared.reclaim() {
-            self.shared.set_obstacle(Obstacle::Running);
-            let target = used_before - asked.min(used_before);
-            self.record(Event::rare(EventKind::CLEANUP_BEGUN, used_before, target), "");
-            self.tell(Notice::CleanupBegun { used: used_before, target });
-            let begun = Instant::now();
-            let answer = self.guarded(|| reclaim.reclaim(asked));
-            obstacle = if answer.is_some() { Obstacle::TooLittle } else { Obstacle::Panicked };
-            freed = answer.unwrap_or(0);
-            let took = begun.elapsed();
-            // If this was the last owner, what it owns ends here, perhaps the guardian itself.
-            self.guarded(|| drop(reclaim));
-            let used_after = self.shared.pool.level().used;
-            let cleanup = CleanupReport { asked, freed, used_before, used_after, took };
-            self.shared.note_cleanup(cleanup);
-            let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-            self.record(Event::rare(EventKind::CLEANUP_ENDED, freed, micros), "");
-            self.tell(Notice::CleanupEnded(cleanup));
-        }
-        let (used, limit) = (self.shared.pool.level().used, self.limit());
-        if self.marks.cleaned(freed, used, limit, Instant::now()) {
-            obstacle = Obstacle::None;
-        }
-        self.shared.set_obstacle(obstacle);
-    }
-
-    fn limit(&self) -> u64 {
-        self.shared.limits().tokens()
-    }
-
-    fn tell(&self, notice: Notice) {
-        self.shared.subscribers.tell(&notice);
-    }
-
-    fn tell_mark(&self, crossed: MarkCrossed) {
-        let note = match crossed.mark {
-            Mark::Soft => "soft mark",
-            Mark::Cleanup => "cleanup mark",
-        };
-        self.record(Event::rare(EventKind::MARK_CROSSED, crossed.used, crossed.limit), note);
-        self.tell(Notice::MarkCrossed(crossed));
-        if let Some(hook) = &self.shared.on_mark {
-            self.guarded(|| hook(crossed));
+        let changed = self.shared.pools_changed.swap(false, Ordering::AcqRel);
+        for (watch, marks) in &mut self.pools {
+            if changed {
+                marks.change(watch.marks());
+                marks.arm_cleanup();
+            }
+            look(&self.shared, Scope::Pool(watch), marks);
         }
     }
 
@@ -278,19 +208,74 @@ impl Watcher {
     }
 
     fn record(&self, event: Event, note: &str) {
-        if let Some(events) = &self.shared.events
-            && (self.shared.tells_events.load(Ordering::Relaxed) || event.kind == EventKind::CONSTITUTION)
-        {
-            self.guarded(|| events.record_rare(event, note));
-        }
+        self.shared.record(event, note);
     }
 
-    /// Calls what others wrote. If it panics, the guardian goes on, and counts it.
-    fn guarded<T>(&self, call: impl FnOnce() -> T) -> Option<T> {
-        let answer = catch_unwind(AssertUnwindSafe(call)).ok();
-        if answer.is_none() {
-            lock(&self.shared.report).panics += 1;
+    fn tell(&self, notice: Notice) {
+        self.shared.subscribers.tell(&notice);
+    }
+}
+
+/// Looks at the marks of one level, and does what they ask for, until nothing is due.
+fn look(shared: &Shared, scope: Scope<'_>, marks: &mut Marks) {
+    loop {
+        let (used, limit) = scope.level(shared);
+        let seen = marks.observe(used, limit, Instant::now());
+        act(shared, scope, marks, seen, used, limit);
+        let alarm = marks.alarm(limit).unwrap_or(u64::MAX);
+        // Use may have passed a mark since the look: then `set_alarm` says so at once.
+        let passed = match scope {
+            Scope::Whole => shared.pool.set_alarm(alarm),
+            Scope::Pool(watch) => watch.in_tokens && watch.pool.leases().set_alarm(alarm),
+        };
+        if !passed || shared.stop.load(Ordering::Acquire) {
+            return;
         }
-        answer
+    }
+}
+
+fn act(shared: &Shared, scope: Scope<'_>, marks: &mut Marks, seen: Seen, used: u64, limit: u64) {
+    if seen.soft {
+        match scope {
+            Scope::Whole => lock(&shared.report).soft_crossings += 1,
+            Scope::Pool(watch) => watch.note_soft(),
+        }
+        tell_mark(shared, scope, MarkCrossed { mark: Mark::Soft, used, limit });
+    }
+    if let Some(asked) = seen.cleanup {
+        lock(&shared.report).cleanups_due += 1;
+        if let Scope::Pool(watch) = scope {
+            watch.note_due();
+        }
+        tell_mark(shared, scope, MarkCrossed { mark: Mark::Cleanup, used, limit });
+        let (freed, mut obstacle) = cleanup::run(shared, scope, asked, used);
+        let (used, limit) = scope.level(shared);
+        if marks.cleaned(freed, used, limit, Instant::now()) {
+            obstacle = Obstacle::None;
+        }
+        scope.set_obstacle(shared, obstacle);
+    } else if seen.below_cleanup {
+        scope.set_obstacle(shared, Obstacle::None);
+    }
+}
+
+fn tell_mark(shared: &Shared, scope: Scope<'_>, crossed: MarkCrossed) {
+    let MarkCrossed { mark, used, limit } = crossed;
+    let what = match mark {
+        Mark::Soft => "soft mark",
+        Mark::Cleanup => "cleanup mark",
+    };
+    shared.record(Event::rare(EventKind::MARK_CROSSED, used, limit), &scope.note(what));
+    match scope {
+        Scope::Pool(watch) => {
+            let pool = watch.pool.path().to_owned();
+            shared.subscribers.tell(&Notice::PoolMarkCrossed { pool, mark, used, limit });
+        }
+        Scope::Whole => {
+            shared.subscribers.tell(&Notice::MarkCrossed(crossed));
+            if let Some(hook) = &shared.on_mark {
+                shared.guarded(|| hook(crossed));
+            }
+        }
     }
 }

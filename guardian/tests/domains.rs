@@ -8,7 +8,7 @@ use common::{Heard, eventually};
 use ng_core::admission::{Admission, AdmissionLane};
 use ng_core::events::EventKind;
 use ng_guardian::{
-    Guardian, GuardianError, GuardianLane, GuardianOptions, Limits, Notice, PoolError, PoolSpec,
+    Guardian, GuardianError, GuardianLane, GuardianOptions, Limits, Mark, Notice, PoolError, PoolSpec,
 };
 use proptest::prelude::*;
 use std::sync::Arc;
@@ -58,7 +58,10 @@ fn a_planned_pool_is_found_by_its_name_and_told_of_once() {
         lane.admit(1).unwrap();
     }
     let told = notices.next_within(Duration::from_secs(20)).unwrap();
-    assert_eq!(told, Notice::PoolMarkCrossed { pool: "connections".to_owned(), used: 6, limit: 10 });
+    assert_eq!(
+        told,
+        Notice::PoolMarkCrossed { pool: "connections".to_owned(), mark: Mark::Soft, used: 6, limit: 10 }
+    );
     let reads = guardian.memory().map_or(0, |memory| memory.reads);
     eventually("it looks again", || guardian.memory().is_none_or(|memory| memory.reads > reads + 2));
     assert_eq!(heard.of(EventKind::MARK_CROSSED).len(), 1);

@@ -141,7 +141,7 @@ fn every_live_observability_setting_is_activated_and_rolled_back_with_its_versio
     after.tracing.rate = 0.75;
     after.log.level = LogLevel::Error;
     let overruled = stack.follow(&before, &after).unwrap();
-    let keys: Vec<_> = overruled.iter().map(|one| one.key).collect();
+    let keys: Vec<_> = overruled.iter().map(|one| one.key.clone()).collect();
     assert_eq!(keys, ["tracing.rate", "log.level"]);
     assert!(overruled.iter().all(|one| one.why.contains("use `ng cdna`")), "{overruled:?}");
     assert_eq!((stack.sampler().rate(), told().len()), (0.25, 1));

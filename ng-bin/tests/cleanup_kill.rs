@@ -7,7 +7,7 @@ use ng_core::events::{Event, EventKind, EventLane, EventRecorder, NoRecorder, Re
 use ng_core::lane::BatchReport;
 use ng_core::{TokenSpec, TokenStore};
 use ng_stack::Stack;
-use ng_stack::config::{BlackboxKind, GuardianKind, MetricsKind, StackConfig, TracingKind, WalKind};
+use ng_stack::config::{BlackboxKind, GuardianKind, Loader, MetricsKind, StackConfig, TracingKind, WalKind};
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -15,10 +15,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 const CHILD: &str = "NG_STACK_TEST_CLEANUP_DIR";
+const TENANTS: &str = "NG_STACK_TEST_CLEANUP_TENANTS";
 const AFTER: &str = "NG_STACK_TEST_CLEANUP_AFTER";
 const LIMIT: u64 = 400_000;
 const MARK: u64 = 380_000;
 const TARGET: u64 = 100_000;
+const BETA: u64 = 50_000;
 
 fn config(dir: &Path, cleanup: bool) -> StackConfig {
     let mut config = StackConfig::default();
@@ -34,6 +36,23 @@ fn config(dir: &Path, cleanup: bool) -> StackConfig {
     config.metrics.kind = MetricsKind::Off;
     config.tracing.kind = TracingKind::Off;
     config.blackbox.kind = BlackboxKind::Off;
+    config
+}
+
+/// A tenant in domain 1 with the marks that the whole has in [`config`], one in domain 2 without any, and
+/// a whole that is far from its own.
+fn tenants(dir: &Path, cleanup: bool) -> StackConfig {
+    let mark = MARK as f64 / LIMIT as f64;
+    let target = TARGET as f64 / LIMIT as f64;
+    let text = format!(
+        "[guardian.quota.acme]\nparent = \"tokens\"\ndomain = 1\nlimit = {LIMIT}\n\
+         cleanup_mark = {mark}\ncleanup_target = {target}\n\
+         [guardian.quota.beta]\nparent = \"tokens\"\ndomain = 2\nlimit = {BETA}\n"
+    );
+    let named = Loader::new().text("ng.toml", text).load().unwrap().config.guardian.named;
+    let mut config = config(dir, cleanup);
+    config.guardian.max_tokens = 4 * LIMIT;
+    config.guardian.named = named;
     config
 }
 
@@ -74,15 +93,22 @@ impl EventLane for Counts {
 }
 
 /// Not a test of its own: the process that
-/// [`a_kill_in_the_middle_of_a_cleanup_leaves_quota_log_and_store_agreed`] kills.
+/// [`a_kill_in_the_middle_of_a_cleanup_leaves_quota_log_and_store_agreed`] kills, and that of one pool.
 #[test]
 fn child_that_cleans_up_until_it_is_killed() {
     let Ok(dir) = std::env::var(CHILD) else { return };
     let after = std::env::var(AFTER).unwrap().parse().unwrap();
     let events = Arc::new(StandsStill { after });
-    let stack = Stack::builder().config(config(Path::new(&dir), true)).events(events).build().unwrap();
-    let mut lane = stack.lane("maker").unwrap();
+    let of_tenants = std::env::var_os(TENANTS).is_some();
+    let make = if of_tenants { tenants } else { config };
+    let stack = Stack::builder().config(make(Path::new(&dir), true)).events(events).build().unwrap();
     let mut report = BatchReport::default();
+    if of_tenants {
+        // Of the lowest weight there is: the whole's cleanup would take them first.
+        let low = vec![TokenSpec::new().with_weight(-1e6); BETA as usize];
+        stack.lane_in(2, "beta").unwrap().create_batch(&low, &mut report);
+    }
+    let mut lane = stack.lane_in(u8::from(of_tenants), "maker").unwrap();
     for round in 0.. {
         let specs: Vec<_> =
             (0..1_000_u32).map(|i| TokenSpec::new().with_weight((i * 7 % 1_000 + round) as f32)).collect();
@@ -93,24 +119,32 @@ fn child_that_cleans_up_until_it_is_killed() {
     }
 }
 
+/// Runs the child until it stands still in the middle of a cleanup, later in each round, and kills it.
+fn run_and_kill(dir: &Path, round: u64, of_tenants: bool) {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command
+        .args(["--exact", "child_that_cleans_up_until_it_is_killed", "--nocapture"])
+        .env(CHILD, dir)
+        .env(AFTER, (30_000 * (round + 1)).to_string())
+        .stdout(Stdio::piped());
+    if of_tenants {
+        command.env(TENANTS, "1");
+    }
+    let mut child = command.spawn().unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut middle = lines.map_while(Result::ok).filter(|line| line.contains("in the middle"));
+    middle.next().expect("a cleanup comes to its middle");
+    std::thread::sleep(Duration::from_millis(round * 3));
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
 #[test]
 fn a_kill_in_the_middle_of_a_cleanup_leaves_quota_log_and_store_agreed() {
     let mut in_the_middle = 0;
     for round in 0..8_u64 {
         let dir = tempfile::tempdir().unwrap();
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "child_that_cleans_up_until_it_is_killed", "--nocapture"])
-            .env(CHILD, dir.path())
-            .env(AFTER, (30_000 * (round + 1)).to_string())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let mut middle = lines.map_while(Result::ok).filter(|line| line.contains("in the middle"));
-        middle.next().expect("a cleanup comes to its middle");
-        std::thread::sleep(Duration::from_millis(round * 3));
-        child.kill().unwrap();
-        child.wait().unwrap();
+        run_and_kill(dir.path(), round, false);
 
         let alone = TokenStore::new();
         let found = ng_stack::stack::replay(dir.path(), &alone).unwrap().unwrap();
@@ -131,6 +165,40 @@ fn a_kill_in_the_middle_of_a_cleanup_leaves_quota_log_and_store_agreed() {
         }
         assert_eq!(made + tokens.len() as u64, LIMIT, "round {round}: exact to the token");
         assert_eq!(stack.store().len(), LIMIT);
+        drop(lane);
+        stack.shutdown(Duration::from_secs(30)).unwrap();
+    }
+    assert!(in_the_middle > 0, "no kill fell into a cleanup");
+}
+
+#[test]
+fn a_kill_in_the_middle_of_a_pools_cleanup_leaves_its_quota_log_and_store_agreed_and_the_others_whole() {
+    let mut in_the_middle = 0;
+    for round in [0, 3, 7] {
+        let dir = tempfile::tempdir().unwrap();
+        run_and_kill(dir.path(), round, true);
+        let alone = TokenStore::new();
+        let found = ng_stack::stack::replay(dir.path(), &alone).unwrap().unwrap();
+        let deleted = found.applied + found.superseded - alone.len();
+        let stack = Stack::builder().config(tenants(dir.path(), false)).build().unwrap();
+        let tokens: Vec<_> = stack.store().iter().collect();
+        assert_eq!(tokens, alone.iter().collect::<Vec<_>>(), "round {round}: the log says it twice alike");
+        let of = |domain| tokens.iter().filter(|(token, _)| token.id().domain() == domain).count() as u64;
+        assert_eq!(of(2), BETA, "round {round}: its tokens are the lightest, and another's");
+        in_the_middle += u64::from(deleted > 0 && of(1) > TARGET);
+        assert_eq!(stack.admission().stats().used, of(1) + BETA, "round {round}");
+        let mut lane = stack.lane_in(1, "after").unwrap();
+        let (mut report, mut made) = (BatchReport::default(), 0);
+        loop {
+            lane.create_batch(&[TokenSpec::new(); 1_000], &mut report);
+            made += report.made() as u64;
+            if report.made() < 1_000 {
+                break;
+            }
+        }
+        assert_eq!(made + of(1), LIMIT, "round {round}: exact to the token");
+        stack.lane_in(2, "beta").unwrap().create(&TokenSpec::new()).unwrap_err();
+        assert_eq!(stack.store().len(), LIMIT + BETA);
         drop(lane);
         stack.shutdown(Duration::from_secs(30)).unwrap();
     }

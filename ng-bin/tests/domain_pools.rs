@@ -5,7 +5,7 @@
 
 use ng_core::TokenSpec;
 use ng_core::lane::{BatchReport, CreateError};
-use ng_core::token::TokenId;
+use ng_core::token::{TokenId, flags};
 use ng_stack::Stack;
 use ng_stack::config::Loader;
 use std::path::Path;
@@ -117,4 +117,69 @@ fn what_recovery_finds_counts_in_the_pool_of_its_domain_even_beyond_a_limit() {
     assert_eq!(four.delete_batch(&of_four[200..201]).deleted, 1);
     four.create(&specs[0]).unwrap();
     assert!(four.create(&specs[0]).is_err());
+}
+
+#[test]
+fn a_tenant_above_its_own_mark_is_cleaned_up_and_the_others_tokens_stay() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = format!(
+        "[guardian]\nmax_tokens = 100_000\n\
+         [guardian.quota.acme]\nparent = \"tokens\"\nlimit = 1_000\ncleanup_mark = 0.9\ncleanup_target = 0.5\n\
+         [guardian.quota.acme-three]\nparent = \"acme\"\ndomain = 3\n\
+         [guardian.quota.acme-four]\nparent = \"acme\"\ndomain = 4\n\
+         [guardian.quota.beta]\nparent = \"tokens\"\nlimit = 1_000\ndomain = 5\n\
+         [wal]\ndir = \"{0}/wal\"\nsegment_mib = 4\n[tracing]\noutput = \"\"\n[blackbox]\ndir = \"{0}/rings\"\n",
+        dir.path().display()
+    );
+    let loaded = Loader::new().text("ng.toml", text).load().unwrap();
+    let stack = Stack::builder().loaded(loaded).build().unwrap();
+    let mut report = BatchReport::default();
+    let light = vec![TokenSpec::new().with_weight(-5.0); 1_000];
+    stack.lane_in(5, "beta").unwrap().create_batch(&light, &mut report);
+    stack.lane("plain").unwrap().create_batch(&light, &mut report);
+    let of = |domain: u8| stack.store().iter().filter(|(token, _)| token.id().domain() == domain).count();
+    let cleanups = || figure(&stack, "neurograph_pool_cleanups_total", "tokens/acme");
+    let wait_for = |n: f64| {
+        for _ in 0..2_000 {
+            if cleanups() >= n {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        panic!("{} cleanups, not {n}", cleanups());
+    };
+    // Weights from 0 on in domain 3, above them in domain 4.
+    let heavy: Vec<_> = (0..950).map(|i| TokenSpec::new().with_weight(i as f32)).collect();
+    stack.lane_in(3, "three").unwrap().create_batch(&heavy[..700], &mut report);
+    stack.lane_in(4, "four").unwrap().create_batch(&heavy[700..], &mut report);
+    wait_for(1.0);
+    assert_eq!([of(0), of(5), of(3), of(4)], [1_000, 1_000, 250, 250], "the lightest of acme's");
+    assert_eq!(figure(&stack, "neurograph_pool_cleanup_freed_total", "tokens/acme"), 450.0);
+    assert_eq!(figure(&stack, "neurograph_pool_used", "tokens/acme"), 500.0);
+    assert_eq!(figure(&stack, "neurograph_pool_used", "tokens/beta"), 1_000.0);
+    assert_eq!(stack.admission().stats().cleanups, 1);
+
+    // None may go: the refusal says so, and no other tenant's go instead.
+    let kept: Vec<_> = light.iter().map(|spec| spec.with_flags(flags::ACTIVE | flags::PERSISTENT)).collect();
+    let mut four = stack.lane_in(4, "four").unwrap();
+    four.create_batch(&kept[..400], &mut report);
+    for _ in 0..40 {
+        four.create_batch(&kept[..100], &mut report);
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert_eq!(figure(&stack, "neurograph_pool_used", "tokens/acme"), 1_000.0);
+    assert_eq!([of(0), of(5)], [1_000, 1_000]);
+    let live =
+        stack.store().iter().filter(|(token, _)| token.id().domain() != 5 && token.has(flags::PERSISTENT));
+    assert_eq!(live.count(), 1_000, "what could go went");
+    let mut said = String::new();
+    for _ in 0..500 {
+        said = four.create(&kept[0]).unwrap_err().to_string();
+        if said.contains("the last cleanup of that pool could not free enough") {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert!(said.contains("the last cleanup of that pool could not free enough"), "{said}");
+    stack.shutdown(Duration::from_secs(20)).unwrap();
 }

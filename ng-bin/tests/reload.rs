@@ -207,6 +207,113 @@ fn exactly_the_keys_that_the_reference_calls_live_come_in_force() {
     }
 }
 
+/// Two tenants and a quota on something else, each key a line of its own.
+const QUOTAS: &str = "\
+guardian.quota.acme.parent = \"tokens\"
+guardian.quota.acme.domain = 3
+guardian.quota.acme.limit = 100
+guardian.quota.files.limit = 10
+guardian.quota.files.max_lease = 1
+";
+
+/// Makes tokens in domain 3 until one is refused: how many it made.
+fn fill(house: &House) -> usize {
+    let mut lane = house.stack.lane_in(3, "filler").unwrap();
+    (0..1_000).take_while(|_| lane.create(&TokenSpec::new()).is_ok()).count()
+}
+
+#[test]
+fn a_named_quota_follows_its_file_up_and_down_in_a_running_stack() {
+    let house = House::with(QUOTAS);
+    assert_eq!(fill(&house), 100);
+    let outcome = house.reload(&QUOTAS.replace("limit = 100", "limit = 150"));
+    assert_eq!(keys(&outcome), (vec!["guardian.quota.acme.limit"], vec![]));
+    assert!(outcome.to_string().contains("guardian.quota.acme.limit = 150 (was 100)  # "), "{outcome}");
+    assert_eq!(fill(&house), 50);
+    let in_force = house.reloader.in_force();
+    let line = in_force.origin("guardian.quota.acme.limit").unwrap().to_string();
+    assert_eq!(line, format!("{}:6", house.file().display()));
+
+    // Below use: nothing new until it has sunk.
+    let sunk = QUOTAS.replace("limit = 100", "limit = 120");
+    assert_eq!(keys(&house.reload(&sunk)).0, ["guardian.quota.acme.limit"]);
+    let ids: Vec<_> = house.stack.store().iter().map(|(token, _)| token.id()).collect();
+    let mut lane = house.stack.lane("deleter").unwrap();
+    for (i, id) in ids.iter().enumerate().take(40) {
+        assert_eq!(fill(&house), 0, "after {i} of 30");
+        if i == 30 {
+            break;
+        }
+        lane.delete(*id).unwrap();
+    }
+    lane.delete(ids[30]).unwrap();
+    assert_eq!(fill(&house), 1);
+
+    // A rate, marks; and a limit that is left to what it is in.
+    let rated = sunk.replace("domain = 3\n", "domain = 3\nguardian.quota.acme.rate_per_second = 1\nguardian.quota.acme.rate_burst = 7\nguardian.quota.acme.soft_mark = 0.5\n");
+    let rated = rated.replace("guardian.quota.acme.limit = 120\n", "");
+    assert_eq!(
+        keys(&house.reload(&rated)).0,
+        ["limit", "rate_burst", "rate_per_second", "soft_mark"]
+            .map(|key| format!("guardian.quota.acme.{key}"))
+    );
+    assert_eq!(fill(&house), 7);
+    assert!(house.scrape().contains("neurograph_pool_limit{pool=\"tokens/acme\"} 4503599627370496"));
+    assert_eq!(keys(&house.reload(QUOTAS)).0.len(), 4, "and back");
+    assert_eq!(house.reload(QUOTAS), Outcome::Unchanged);
+}
+
+#[test]
+fn what_of_a_named_quota_needs_a_restart_is_named_with_both_values() {
+    let house = House::with(QUOTAS);
+    let other = "\
+guardian.quota.acme.parent = \"tokens\"
+guardian.quota.acme.domain = 4
+guardian.quota.acme.limit = 50
+guardian.quota.files.limit = 20
+guardian.quota.files.max_lease = 2
+guardian.quota.new.limit = 5
+";
+    let outcome = house.reload(other);
+    let (changed, waiting) = keys(&outcome);
+    assert_eq!(changed, ["guardian.quota.acme.limit", "guardian.quota.files.limit"]);
+    assert_eq!(waiting[..2], ["guardian.quota.acme.domain", "guardian.quota.files.max_lease"]);
+    assert!(waiting[2..].iter().all(|key| key.starts_with("guardian.quota.new.")), "{waiting:?}");
+    let said = outcome.to_string();
+    assert!(said.contains("guardian.quota.acme.domain stays 3, not 4: it needs a restart"), "{said}");
+    assert!(said.contains("guardian.quota.new.limit stays unset, not 5: it needs a restart"), "{said}");
+    assert_eq!(fill(&house), 50, "domain 3 still counts there");
+    // One that is gone from the file stays in force.
+    let gone = house.reload("guardian.quota.files.limit = 20\nguardian.quota.files.max_lease = 1");
+    let (changed, waiting) = keys(&gone);
+    assert!(
+        changed.is_empty() && waiting.iter().all(|key| key.starts_with("guardian.quota.acme.")),
+        "{gone}"
+    );
+    assert!(gone.to_string().contains("guardian.quota.acme.limit stays 50, not unset"), "{gone}");
+    assert_eq!(house.reloader.in_force().config.guardian.named.iter().count(), 2);
+}
+
+#[test]
+fn a_quota_that_is_refused_takes_limits_and_bounds_back() {
+    let house = House::with(QUOTAS);
+    let before = house.reloader.in_force().config;
+    let loaded = Loader::new()
+        .text("x", format!("{QUOTAS}guardian.quota.acme.soft_mark = 0.03\nguardian.rearm = 0.02"))
+        .load()
+        .unwrap();
+    let mut after = before.clone();
+    after.guardian.named = loaded.config.guardian.named;
+    after.guardian.max_tokens = 5_000;
+    after.guardian.constitution.weight_max = 1.0;
+    // Sound in the file, beside a `rearm` that waits; not beside the one in force.
+    let error = house.stack.follow(&before, &after).unwrap_err();
+    assert!(error.to_string().contains("soft_mark = 0.03 is no mark"), "{error}");
+    assert!(house.makes(5.0), "the bounds stayed");
+    assert_eq!(house.stack.admission().stats().limit, 10_000_000);
+    assert_eq!(fill(&house), 100);
+}
+
 #[test]
 fn a_changed_file_is_seen_by_a_look_once_it_rests() {
     let house = House::with("");

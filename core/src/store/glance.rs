@@ -1,8 +1,8 @@
 //! The part of a token by which it is chosen, read without the rest: a pass over millions of them
 //! takes what it needs of each cache line and goes on.
 
-use super::TokenStore;
 use super::slot::Slot;
+use super::{DomainSet, TokenStore};
 use crate::token::TokenId;
 
 /// A live token's first 16 bytes.
@@ -21,12 +21,11 @@ pub struct Glance {
 }
 
 impl TokenStore {
-    /// Calls `see` for each live token, by slot, until it returns `false`. Tokens that are made or removed
-    /// meanwhile may be missing or there; none is torn.
-    pub fn glance(&self, mut see: impl FnMut(Glance) -> bool) {
-        let chunks = self.chunks.iter().enumerate();
-        for (first, chunk) in chunks.filter_map(|(i, chunk)| Some((self.first_slot(i), chunk.get()?))) {
-            for (slot, cell) in (first..).zip(chunk.slots()) {
+    /// Calls `see` for each live token of some domains, by slot, until it returns `false`. Tokens that are
+    /// made or removed meanwhile may be missing or there; none is torn.
+    pub fn glance(&self, domains: DomainSet, mut see: impl FnMut(Glance) -> bool) {
+        for (first, slots) in self.chunks_of(domains) {
+            for (slot, cell) in (first..).zip(slots) {
                 if let Some(glance) = at(cell, slot)
                     && !see(glance)
                 {
@@ -52,6 +51,7 @@ fn at(cell: &Slot, slot: u32) -> Option<Glance> {
 
 #[cfg(all(test, not(loom)))]
 mod tests {
+    use crate::store::DomainSet;
     use crate::{TokenSpec, TokenStore};
     use std::sync::Arc;
 
@@ -75,7 +75,7 @@ mod tests {
             assert!(writer.remove(live.unwrap()));
         }
         let mut whole = store.iter();
-        store.glance(|glance| {
+        store.glance(DomainSet::ALL, |glance| {
             let (token, generation) = whole.next().unwrap();
             assert_eq!((glance.id, glance.generation), (token.id(), generation));
             assert_eq!(
@@ -86,10 +86,11 @@ mod tests {
         });
         assert!(whole.next().is_none(), "all are shown");
         let mut seen = 0;
-        store.glance(|_| {
+        store.glance([5].into_iter().collect(), |_| {
             seen += 1;
             seen < 5
         });
         assert_eq!(seen, 5, "until it is told to end");
+        store.glance([0, 4, 6].into_iter().collect(), |glance| panic!("{glance:?} is of domain 5"));
     }
 }

@@ -8,6 +8,7 @@
 //! quota: the [lane](crate::lane) does.
 
 mod chunk;
+mod domain_set;
 mod freed;
 mod glance;
 mod ranges;
@@ -17,6 +18,7 @@ mod snapshot;
 mod writer;
 
 pub use chunk::NoMemory;
+pub use domain_set::DomainSet;
 pub use freed::{Freed, FreedSlot};
 pub use glance::Glance;
 pub use restore::{RestoreError, Restored, RestoredRun, Restorer};
@@ -181,9 +183,14 @@ impl TokenStore {
             })
     }
 
-    /// Some of the live tokens: about one slot in `step`, chosen at random by `seed`, so that no
-    /// pattern in what is stored can hide from it. At least 1 is taken for `step`.
-    pub fn sample(&self, step: usize, seed: u64) -> impl Iterator<Item = (Token, u32)> + '_ {
+    /// Some of the live tokens of some domains: about one slot in `step`, chosen at random by `seed`, so
+    /// that no pattern in what is stored can hide from it. At least 1 is taken for `step`.
+    pub fn sample(
+        &self,
+        domains: DomainSet,
+        step: usize,
+        seed: u64,
+    ) -> impl Iterator<Item = (Token, u32)> + '_ {
         let mut state = seed | 1;
         // Steps of 1 to 2 × step − 1 are `step` on average.
         let widest = 2 * step.max(1) - 1;
@@ -191,19 +198,24 @@ impl TokenStore {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             (state >> 33) as usize % widest
         };
-        let chunks = self.chunks.iter().enumerate();
-        chunks.filter_map(|(i, chunk)| Some((self.first_slot(i), chunk.get()?.slots()))).flat_map(
-            move |(first, slots)| {
-                let mut picked = Vec::with_capacity(slots.len() / step.max(1) + 1);
-                let mut at = skip();
-                while let Some(cell) = slots.get(at) {
-                    #[expect(clippy::cast_possible_truncation, reason = "a slot within a chunk")]
-                    picked.extend(cell.read(first + at as u32));
-                    at += 1 + skip();
-                }
-                picked
-            },
-        )
+        self.chunks_of(domains).flat_map(move |(first, slots)| {
+            let mut picked = Vec::with_capacity(slots.len() / step.max(1) + 1);
+            let mut at = skip();
+            while let Some(cell) = slots.get(at) {
+                #[expect(clippy::cast_possible_truncation, reason = "a slot within a chunk")]
+                picked.extend(cell.read(first + at as u32));
+                at += 1 + skip();
+            }
+            picked
+        })
+    }
+
+    /// The memory that some domains have, with the first slot of each piece.
+    fn chunks_of(&self, domains: DomainSet) -> impl Iterator<Item = (u32, &[Slot; CHUNK_SLOTS])> {
+        let chunks = self.chunks.iter().enumerate().map(|(i, chunk)| (self.first_slot(i), chunk));
+        chunks
+            .filter(move |(first, _)| domains.contains((first >> 24) as u8))
+            .filter_map(|(first, chunk)| Some((first, chunk.get()?.slots())))
     }
 
     /// How many tokens live here. Exact when no writer is at work.

@@ -367,10 +367,38 @@ fn a_sample_is_of_about_one_in_so_many_wherever_they_lie() {
         made += n;
     }
     for seed in 0..5 {
-        let sample: Vec<_> = store.sample(10, seed).map(|(token, _)| token.weight).collect();
+        let sample: Vec<_> = store.sample(DomainSet::ALL, 10, seed).map(|(token, _)| token.weight).collect();
         assert!((5_000..7_000).contains(&sample.len()), "{} with seed {seed}", sample.len());
         let low = sample.iter().filter(|weight| **weight < 30_000.0).count();
         assert!((2_300..3_800).contains(&low), "{low} of the lower half");
     }
-    assert_eq!(store.sample(0, 1).count() as u32, made, "each one");
+    assert_eq!(store.sample(DomainSet::ALL, 0, 1).count() as u32, made, "each one");
+}
+
+#[test]
+fn holes_that_a_writer_took_with_it_are_found_by_the_next_one() {
+    let store = store(1);
+    let mut a = store.writer(0).unwrap();
+    let ids: Vec<_> = (0..store.domain_capacity()).map(|_| make(&mut a, 0.5).unwrap()).collect();
+    // Every fifth goes, in each range; and then in one range all the others.
+    let gone = ids.iter().enumerate().filter(|(i, _)| i % 5 == 0 || *i < 4_096).map(|(_, id)| *id);
+    let gone: Vec<_> = gone.collect();
+    for id in &gone {
+        let live = a.look(*id).unwrap();
+        assert!(a.remove(live));
+    }
+    drop(a);
+    for _ in 0..3 {
+        // Knows of a whole range's holes, uses one, and ends.
+        let mut b = store.writer(0).unwrap();
+        let id = make(&mut b, 1.0).unwrap();
+        let live = b.look(id).unwrap();
+        assert!(b.remove(live));
+        drop(b);
+    }
+    let mut c = store.writer(0).unwrap();
+    let mut made: Vec<_> = gone.iter().map(|_| make(&mut c, 2.0).unwrap()).collect();
+    assert!(matches!(make(&mut c, 2.0), Err(StoreError::Full { .. })));
+    made.sort_unstable_by_key(|id| id.slot());
+    assert_eq!(made, gone);
 }

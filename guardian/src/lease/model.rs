@@ -110,3 +110,40 @@ fn loom_a_unit_leased_in_one_group_is_found_by_another() {
         drop(owner);
     });
 }
+
+/// A rate that comes while the owner takes: what it took stands, and from then on nothing is had without
+/// the cold path. Then it goes again.
+#[test]
+fn loom_a_lease_that_becomes_careful_is_never_quick_again_until_it_may() {
+    model(|| {
+        let pool = LeasePool::new(8, 1);
+        let mut owner = pool.open("owner");
+        assert!(take(&mut owner, 1), "and one is leased");
+        let owner = thread::spawn(move || fences::second(|| (take(&mut owner, 1), owner)));
+        pool.set_rated(true);
+        let (taken, mut owner) = fences::quiet(|| owner.join()).unwrap();
+        assert!(taken && !owner.try_take(1), "there is room, and it is asked for");
+        assert!(owner.take_from_pool(1).is_ok());
+        assert_eq!(pool.level().used, 3);
+        pool.set_rated(false);
+        assert!(take(&mut owner, 1));
+        assert_eq!(pool.level().used, 4);
+    });
+}
+
+/// The same, and someone else takes all that is left: it is given to one of them.
+#[test]
+fn loom_a_unit_is_given_once_while_leases_become_careful() {
+    model(|| {
+        let pool = LeasePool::new(3, 1);
+        let (mut owner, mut thief) = (pool.open("owner"), pool.open("thief"));
+        assert!(take(&mut owner, 1) && take(&mut thief, 1));
+        let owner = thread::spawn(move || fences::second(|| (take(&mut owner, 1), owner)));
+        pool.set_rated(true);
+        let stolen = take(&mut thief, 1);
+        let (kept, owner) = fences::quiet(|| owner.join()).unwrap();
+        assert!(kept ^ stolen, "kept {kept}, stolen {stolen}");
+        assert_eq!(pool.level().used, 3);
+        drop(owner);
+    });
+}

@@ -3,7 +3,7 @@
 use super::owner::Lease;
 use super::tree::{ROOT, Tree};
 use super::words::{MAX_UNITS, Words};
-use crate::sync::{Mutex, lock, needs_full_fence};
+use crate::sync::{Mutex, lock};
 use std::sync::Arc;
 
 /// An exact limit, within the limits of the pools above it. See the [module](super).
@@ -71,16 +71,7 @@ impl LeasePool {
 
     /// A new lease, empty until its first use.
     pub(crate) fn open(self: &Arc<Self>, name: &str) -> Lease {
-        self.open_as(name, needs_full_fence())
-    }
-
-    /// A new lease that [`Lease::try_take`] never takes from: only the cold path does.
-    pub(crate) fn open_careful(self: &Arc<Self>, name: &str) -> Lease {
-        self.open_as(name, true)
-    }
-
-    fn open_as(self: &Arc<Self>, name: &str, is_careful: bool) -> Lease {
-        let words = Arc::new(Words::new(is_careful, 2 * self.max_lease));
+        let words = Arc::new(Words::new(2 * self.max_lease));
         let key = lock(&self.tree).open(self.node, name, &words);
         Lease::new(Arc::clone(self), Holder { key, words })
     }
@@ -100,10 +91,16 @@ impl LeasePool {
         lock(&self.tree).set_limit(self.node, units(limit));
     }
 
-    /// Asks that the first request which finds `units` or more in use in the whole tree says so,
-    /// once. `true` if so many are in use already; then nothing is set.
+    /// Asks that the first request which finds `units` or more in use here and below says so, once.
+    /// `true` if so many are in use already; then nothing is set.
     pub(crate) fn set_alarm(&self, at: u64) -> bool {
-        lock(&self.tree).set_alarm(i64::try_from(at).unwrap_or(i64::MAX))
+        lock(&self.tree).set_alarm(self.node, i64::try_from(at).unwrap_or(i64::MAX))
+    }
+
+    /// Whether [`Lease::try_take`] never takes from a lease here and below from now on, those that are
+    /// open included: only the cold path does, where more is asked than the limit.
+    pub(crate) fn set_rated(&self, rated: bool) {
+        lock(&self.tree).set_rated(self.node, rated);
     }
 
     /// Whether both are nodes of one tree.
@@ -117,7 +114,7 @@ impl LeasePool {
         }
         let mut tree = lock(&self.tree);
         if tree.settle(holder.key, pending) {
-            return Ok(tree.alarm_reached());
+            return Ok(tree.alarm_reached(holder.key));
         }
         tree.take(holder.key, n, self.max_lease)
     }

@@ -8,7 +8,7 @@
 
 use super::pool::{Level, Shortfall};
 use super::words::Words;
-use crate::sync::heavy;
+use crate::sync::{heavy, needs_full_fence};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -28,8 +28,6 @@ pub(super) struct Tree {
     nodes: Vec<Option<Node>>,
     rows: BTreeMap<u64, Row>,
     next_key: u64,
-    /// Of the root.
-    alarm: i64,
 }
 
 #[derive(Debug)]
@@ -45,6 +43,10 @@ struct Node {
     /// Leases here and below.
     sharers: i64,
     refused: u64,
+    /// The level that is told of once; `i64::MAX` for none.
+    alarm: i64,
+    /// Whether something is asked at each take here and below: then no lease is quick.
+    rated: bool,
 }
 
 #[derive(Debug)]
@@ -55,13 +57,27 @@ struct Row {
     /// The ceiling that this row accounts for, which is not in the words while it is recalled.
     ceiling: i64,
     recalled: bool,
+    /// The most that it was to get unused at its last refill.
+    grant: i64,
 }
 
 impl Row {
+    /// The most that it is to get unused now: a sixteenth of the largest lease at first and once somebody
+    /// else needed it, and twice as much with each lease that its owner has used up.
+    fn demand(&self, max_lease: i64) -> i64 {
+        let first = first_lease(max_lease);
+        if self.recalled { first } else { (2 * self.grant).clamp(first, max_lease) }
+    }
+
     /// What its owner has in use. A take that is pending counts once it was counted as taken.
     fn spent(&self) -> i64 {
         self.words.committed(self.ceiling)
     }
+}
+
+/// What a lease begins with.
+fn first_lease(max_lease: i64) -> i64 {
+    (max_lease / 16).max(1)
 }
 
 fn count(n: i64) -> u64 {
@@ -71,7 +87,7 @@ fn count(n: i64) -> u64 {
 impl Tree {
     pub(super) fn new(limit: i64) -> Self {
         let root = Node::new(None, "".into(), limit);
-        Self { nodes: vec![Some(root)], rows: BTreeMap::new(), next_key: 0, alarm: i64::MAX }
+        Self { nodes: vec![Some(root)], rows: BTreeMap::new(), next_key: 0 }
     }
 
     /// A node below `parent`.
@@ -100,9 +116,10 @@ impl Tree {
     /// A new lease, empty until its first use.
     pub(super) fn open(&mut self, node: usize, name: &str, words: &Arc<Words>) -> u64 {
         let words = Arc::clone(words);
+        words.set_careful(needs_full_fence() || self.is_rated(node));
         let key = self.next_key;
         self.next_key += 1;
-        self.rows.insert(key, Row { node, name: name.into(), words, ceiling: 0, recalled: true });
+        self.rows.insert(key, Row { node, name: name.into(), words, ceiling: 0, recalled: true, grant: 0 });
         self.upwards(node, |node| node.sharers += 1);
         key
     }
@@ -149,9 +166,31 @@ impl Tree {
         }
     }
 
-    pub(super) fn set_alarm(&mut self, at: i64) -> bool {
-        self.alarm = at;
-        self.alarm_reached()
+    pub(super) fn set_alarm(&mut self, at: usize, level: i64) -> bool {
+        let Some(node) = self.node_mut(at) else { return false };
+        node.alarm = level;
+        self.reached(at)
+    }
+
+    /// Whether each take here and below goes to the cold path from now on. Leases that were quick are
+    /// recalled: what their owners took before stands.
+    pub(super) fn set_rated(&mut self, at: usize, rated: bool) {
+        let Some(node) = self.node_mut(at) else { return };
+        node.rated = rated;
+        let careful = |tree: &Self, row: &Row| needs_full_fence() || tree.is_rated(row.node);
+        let below = |tree: &Self, row: &Row| is_below(&tree.nodes, row.node, at);
+        if !self.rows.values().any(|row| below(self, row) && row.words.is_careful() != careful(self, row)) {
+            return;
+        }
+        // A recalled lease has no ceiling in either cell, so it may get its next one in the other.
+        self.recall_below(at, None);
+        for row in self.rows.values().filter(|row| below(self, row)) {
+            row.words.set_careful(careful(self, row));
+        }
+    }
+
+    fn is_rated(&self, at: usize) -> bool {
+        self.path(at).any(|(_, node)| node.rated)
     }
 
     /// What is in use at a node and below it.
@@ -188,9 +227,16 @@ impl Tree {
         stands
     }
 
+    /// Whether the alarm of a pool that a lease counts in was reached: told once.
+    pub(super) fn alarm_reached(&mut self, key: u64) -> bool {
+        let at = self.rows.get(&key).map(|row| row.node);
+        at.is_some_and(|at| self.any_reached(at))
+    }
+
     /// `n` units and a new lease for a row, recalling others if it must.
     pub(super) fn take(&mut self, key: u64, n: u64, max_lease: i64) -> Result<bool, Shortfall> {
-        let Some(at) = self.rows.get(&key).map(|row| row.node) else { return Ok(false) };
+        let of_row = self.rows.get(&key).map(|row| (row.node, row.demand(max_lease)));
+        let Some((at, demand)) = of_row else { return Ok(false) };
         self.take_back(key, 0);
         let wanted = i64::try_from(n).unwrap_or(i64::MAX);
         // The highest node that has too little: recalling below it recalls below the others too.
@@ -202,7 +248,7 @@ impl Tree {
         if let Some(short) = short {
             self.recall_own(key);
             self.upwards(at, |node| node.refused = node.refused.saturating_add(n));
-            let alarm = self.alarm_reached();
+            let alarm = self.any_reached(at);
             return Err(Shortfall {
                 level: self.level(short),
                 path: self.name_of(short),
@@ -212,38 +258,39 @@ impl Tree {
             });
         }
         self.upwards(at, |node| node.free -= wanted);
-        let lease = self.lease_size(at, max_lease);
+        let lease = self.lease_size(at, demand, max_lease);
         self.upwards(at, |node| node.free -= lease);
         if let Some(row) = self.rows.get_mut(&key) {
             // What it had unused was given back, so this is what it has in use.
             let spent = row.words.committed(i64::MAX) + wanted;
             row.words.take_granted(wanted);
             row.ceiling = spent + lease;
+            row.grant = demand;
             row.recalled = false;
             row.words.set_ceiling(row.ceiling);
         }
-        Ok(self.alarm_reached())
+        Ok(self.any_reached(at))
     }
 
     /// A lease with much unused keeps what it would get now.
     pub(super) fn give_back(&mut self, key: u64, max_lease: i64) {
-        let Some(at) = self.rows.get(&key).map(|row| row.node) else { return };
-        let keep = self.lease_size(at, max_lease);
+        let of_row = self.rows.get(&key).map(|row| (row.node, row.grant.max(first_lease(max_lease))));
+        let Some((at, grant)) = of_row else { return };
+        let keep = self.lease_size(at, grant, max_lease);
         self.take_back(key, keep);
     }
 
     /// Leases shrink near the limit, so that a recall is needed a few times per lane, not once
     /// per unit: each refill leaves half of what is free, shared among all. And they end one
-    /// short of the alarm, so that the unit which reaches it is asked for here.
-    fn lease_size(&self, at: usize, max_lease: i64) -> i64 {
-        let share = self
-            .path(at)
-            .map(|(_, node)| node.free / (2 * node.sharers.max(1)))
-            .min()
-            .unwrap_or(0)
-            .clamp(0, max_lease);
-        let before_alarm = self.alarm - 1 - self.node(ROOT).map_or(0, |root| root.limit - root.free);
-        if before_alarm >= 0 { share.min(before_alarm) } else { share }
+    /// short of an alarm, so that the unit which reaches it is asked for here; where so much is handed out
+    /// that it may be reached at any time, they are short ones.
+    fn lease_size(&self, at: usize, demand: i64, max_lease: i64) -> i64 {
+        let of_node = |node: &Node| {
+            let share = node.free / (2 * node.sharers.max(1));
+            let before_alarm = node.alarm - 1 - node.handed_out();
+            share.min(if before_alarm >= 0 { before_alarm } else { first_lease(max_lease) })
+        };
+        self.path(at).map(|(_, node)| of_node(node)).min().unwrap_or(0).clamp(0, demand)
     }
 
     /// The caller's own lease: all that is unused but `keep` units goes back to the pool. Only
@@ -295,14 +342,27 @@ impl Tree {
         }
     }
 
+    /// The alarm of a node or of one above it.
+    fn any_reached(&mut self, at: usize) -> bool {
+        let mut next = Some(at);
+        let mut any = false;
+        while let Some(at) = next {
+            any |= self.reached(at);
+            next = self.node(at).and_then(|node| node.parent);
+        }
+        any
+    }
+
     /// Summing up touches every lane's cache line, so it is done only once so much was handed
     /// out that the alarm may have been reached.
-    pub(super) fn alarm_reached(&mut self) -> bool {
-        let handed_out = self.node(ROOT).map_or(0, |root| root.limit - root.free);
-        if handed_out < self.alarm || self.level(ROOT).used < count(self.alarm) {
+    fn reached(&mut self, at: usize) -> bool {
+        let Some(node) = self.node(at) else { return false };
+        if node.handed_out() < node.alarm || self.level(at).used < count(node.alarm) {
             return false;
         }
-        self.alarm = i64::MAX;
+        if let Some(node) = self.node_mut(at) {
+            node.alarm = i64::MAX;
+        }
         true
     }
 
@@ -362,7 +422,21 @@ impl Tree {
 
 impl Node {
     fn new(parent: Option<usize>, name: Arc<str>, limit: i64) -> Self {
-        Self { parent, name, limit, free: limit, ended: 0, sharers: 0, refused: 0 }
+        Self {
+            parent,
+            name,
+            limit,
+            free: limit,
+            ended: 0,
+            sharers: 0,
+            refused: 0,
+            alarm: i64::MAX,
+            rated: false,
+        }
+    }
+
+    const fn handed_out(&self) -> i64 {
+        self.limit - self.free
     }
 }
 

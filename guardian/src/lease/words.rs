@@ -17,13 +17,14 @@
 //! release leaves them as they are. So no one ever waits for an owner, though its thread
 //! sleeps between store and look.
 //!
-//! The ceiling stands in one of two cells, chosen when the lease is opened. [`Words::try_take`]
-//! looks at the *quick* one behind a fence for the compiler alone, which is enough where the heavy
-//! side is `membarrier(2)`. A lease that needs more than that (a full fence on its own side, or a
-//! second look at a rate) has its ceiling in the *careful* cell: it finds nothing in the quick one,
-//! and so the hot path needs no branch to tell the two apart.
+//! The ceiling stands in one of two cells. [`Words::try_take`] looks at the *quick* one behind a fence
+//! for the compiler alone, which is enough where the heavy side is `membarrier(2)`. A lease that needs
+//! more than that (a full fence on its own side, or a second look at a rate) has its ceiling in the
+//! *careful* cell: it finds nothing in the quick one, and so the hot path needs no branch to tell the two
+//! apart. Which cell it is may change while the lease is recalled, since both say the same then.
 
 use crate::sync::{AtomicI64, Ordering, light_full, light_quick, point};
+use std::sync::atomic::AtomicBool;
 
 /// The most units that a limit, or a single request, may have: so that sums of shifted numbers
 /// stay within 64 bits.
@@ -49,21 +50,32 @@ pub(super) struct Words {
     quick: AtomicI64,
     floor: AtomicI64,
     careful: AtomicI64,
-    is_careful: bool,
+    /// Looked at and changed under the pool's lock alone.
+    is_careful: AtomicBool,
     /// Units that it may hold unused.
     keep: i64,
 }
 
 impl Words {
     /// Of a lease that was never granted anything, and gives back what it has unused above `keep` units.
-    pub(super) fn new(is_careful: bool, keep: i64) -> Self {
+    pub(super) fn new(keep: i64) -> Self {
         let [quick, floor, careful] = [RECALLED; 3].map(AtomicI64::new);
-        Self { spent: AtomicI64::new(0), quick, floor, careful, is_careful, keep }
+        Self { spent: AtomicI64::new(0), quick, floor, careful, is_careful: AtomicBool::new(false), keep }
     }
 
     /// The cell in which the ceiling stands.
     fn ceiling(&self) -> &AtomicI64 {
-        if self.is_careful { &self.careful } else { &self.quick }
+        if self.is_careful() { &self.careful } else { &self.quick }
+    }
+
+    /// Whether [`Words::try_take`] never has anything.
+    pub(super) fn is_careful(&self) -> bool {
+        self.is_careful.load(Ordering::Relaxed)
+    }
+
+    /// Changes that, for a lease that is recalled.
+    pub(super) fn set_careful(&self, careful: bool) {
+        self.is_careful.store(careful, Ordering::Relaxed);
     }
 
     /// The owner takes `n` units, 1 to [`MAX_QUICK`], and learns whether it has them; otherwise the take
@@ -125,7 +137,7 @@ impl Words {
 
     /// The owner may take until `spent` is `ceiling`.
     pub(super) fn set_ceiling(&self, ceiling: i64) {
-        if !self.is_careful {
+        if !self.is_careful() {
             self.floor.store((ceiling - self.keep) << SHIFT, Ordering::Relaxed);
         }
         self.ceiling().store((ceiling << SHIFT) | TAKE, Ordering::Release);

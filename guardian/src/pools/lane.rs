@@ -2,7 +2,7 @@
 //! lease. It keeps no account of its own: whoever takes gives back.
 
 use super::pool::Pool;
-use super::rate::Limiter;
+use super::rate::Rates;
 use super::refusal::PoolRefusal;
 use crate::lease::Lease;
 use std::fmt;
@@ -12,14 +12,14 @@ use std::sync::Arc;
 /// it admitted stays in use, and is released by a lane of the same pool.
 pub struct PoolLane {
     lease: Lease,
-    limiters: Box<[Arc<Limiter>]>,
+    rates: Rates,
     resource: Arc<str>,
 }
 
 impl PoolLane {
     pub(super) fn new(pool: &Pool, holder: &str) -> Self {
         let lease = pool.lease(holder);
-        Self { lease, limiters: pool.limiters().into(), resource: pool.resource().into() }
+        Self { lease, rates: pool.rates(), resource: pool.resource().into() }
     }
 
     /// Takes `n` units, all or none.
@@ -48,18 +48,12 @@ impl PoolLane {
         if let Err(shortfall) = self.lease.take_from_pool(n) {
             return Err(PoolRefusal::quota(&self.resource, n, shortfall));
         }
-        for limiter in &self.limiters {
-            if let Err(refusal) = limiter.check(n) {
-                self.lease.release(n);
-                return Err(refusal);
-            }
-        }
-        Ok(())
+        self.rates.check(n).inspect_err(|_| self.lease.release(n))
     }
 }
 
 impl fmt::Debug for PoolLane {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PoolLane").field("lease", &self.lease).field("rates", &self.limiters).finish()
+        f.debug_struct("PoolLane").field("lease", &self.lease).field("rates", &self.rates).finish()
     }
 }

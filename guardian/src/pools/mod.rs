@@ -21,9 +21,9 @@ mod tests;
 
 pub use lane::PoolLane;
 pub use plan::PoolSpec;
-pub(crate) use plan::{DOMAINS, Planned};
+pub(crate) use plan::{DOMAINS, Planned, PlannedPool};
 pub use pool::{Pool, PoolError, PoolLevel, PoolOptions};
-pub(crate) use rate::Limiter;
 pub use rate::RateLimit;
+pub(crate) use rate::Rates;
 pub use refusal::PoolRefusal;
 pub use reservation::Reservation;

@@ -3,6 +3,8 @@
 //! nothing.
 
 use super::pool::{Pool, PoolError, PoolOptions};
+use crate::marks::{CleanupAt, MarkFractions};
+use ng_core::store::DomainSet;
 use std::collections::BTreeMap;
 
 /// Domains of ids: bits 28–31.
@@ -24,6 +26,11 @@ pub struct PoolSpec {
     /// The share of its limit at which it is told, once until use has sunk
     /// [`rearm`](crate::GuardianOptions::rearm) below it; `None` tells nothing.
     pub soft_mark: Option<f64>,
+    /// The share of its limit above which a cleanup of its own starts, once until use has sunk as far
+    /// below it: only tokens of its domains, and of those of the pools within it, go. `None` starts none.
+    pub cleanup_mark: Option<f64>,
+    /// What such a cleanup brings use down to; below that mark. Default 0.80.
+    pub cleanup_target: f64,
 }
 
 impl PoolSpec {
@@ -31,7 +38,15 @@ impl PoolSpec {
     #[must_use]
     pub fn new(name: &str, limit: u64) -> Self {
         let options = PoolOptions { limit, ..PoolOptions::default() };
-        Self { name: name.to_owned(), parent: None, options, domain: None, soft_mark: None }
+        Self {
+            name: name.to_owned(),
+            parent: None,
+            options,
+            domain: None,
+            soft_mark: None,
+            cleanup_mark: None,
+            cleanup_target: 0.80,
+        }
     }
 
     /// The same within another one.
@@ -39,6 +54,48 @@ impl PoolSpec {
     pub fn within(self, parent: &str) -> Self {
         Self { parent: Some(parent.to_owned()), ..self }
     }
+
+    /// Its marks, if they make sense together.
+    pub(crate) fn marks(
+        &self,
+        path: &str,
+        rearm: f64,
+        domains: DomainSet,
+    ) -> Result<MarkFractions, PoolError> {
+        let Self { soft_mark: soft, cleanup_mark, cleanup_target: target, .. } = *self;
+        for (mark, given) in [("soft_mark", soft), ("cleanup_mark", cleanup_mark)] {
+            if let Some(given) = given.filter(|given| !(*given > rearm && *given <= 1.0)) {
+                let (pool, given) = (path.to_owned(), given.to_string());
+                return Err(PoolError::BadMark { pool, mark, given, rearm: rearm.to_string() });
+            }
+        }
+        if let Some(mark) = cleanup_mark {
+            for (lower, given) in [("soft_mark", soft), ("cleanup_target", Some(target))] {
+                if let Some(given) = given.filter(|given| !(*given < mark && *given > 0.0)) {
+                    let (pool, lower_given) = (path.to_owned(), given.to_string());
+                    let cleanup_mark = mark.to_string();
+                    return Err(PoolError::MarkOrder { pool, lower, lower_given, cleanup_mark });
+                }
+            }
+            if domains.is_empty() {
+                return Err(PoolError::NothingToClean { pool: path.to_owned() });
+            }
+        }
+        let cleanup = cleanup_mark.map(|mark| CleanupAt { mark, target });
+        Ok(MarkFractions { soft, cleanup, rearm })
+    }
+}
+
+/// One of them as it was made.
+#[derive(Debug)]
+pub(crate) struct PlannedPool {
+    pub(crate) name: String,
+    pub(crate) pool: Pool,
+    /// Those whose tokens count in it: its own, and those of the pools within it.
+    pub(crate) domains: DomainSet,
+    /// Whether it is within the guardian's own quota.
+    pub(crate) in_tokens: bool,
+    pub(crate) marks: MarkFractions,
 }
 
 /// What a plan came to.
@@ -46,8 +103,8 @@ impl PoolSpec {
 pub(crate) struct Planned {
     /// All of them, by name.
     pub(crate) pools: BTreeMap<String, Pool>,
-    /// Those that tell when use passes a mark.
-    pub(crate) marked: Vec<(Pool, f64)>,
+    /// The same with what is watched of them, in the order of the list.
+    pub(crate) watched: Vec<PlannedPool>,
     /// The pool of each domain that has one.
     pub(crate) domains: [Option<Pool>; DOMAINS],
 }
@@ -65,19 +122,17 @@ impl Planned {
         for spec in specs {
             planned.make(tokens, &named, spec)?;
         }
+        let domains = domains_of(&named, specs);
         for spec in specs {
             let Some(pool) = planned.pools.get(&spec.name) else { continue };
-            if let Some(mark) = spec.soft_mark {
-                if !(mark > rearm && mark <= 1.0) {
-                    let (pool, given) = (pool.path().to_owned(), mark.to_string());
-                    return Err(PoolError::BadMark { pool, given, rearm: rearm.to_string() });
-                }
-                planned.marked.push((pool.clone(), mark));
-            }
+            let in_tokens = pool.leases().is_kin(tokens.leases());
             if let Some(domain) = spec.domain {
-                let bind = Bind { pool, domain, in_tokens: pool.leases().is_kin(tokens.leases()) };
-                bind.into(&mut planned.domains)?;
+                Bind { pool, domain, in_tokens }.into(&mut planned.domains)?;
             }
+            let domains = domains.get(spec.name.as_str()).copied().unwrap_or_default();
+            let marks = spec.marks(pool.path(), rearm, domains)?;
+            let (name, pool) = (spec.name.clone(), pool.clone());
+            planned.watched.push(PlannedPool { name, pool, domains, in_tokens, marks });
         }
         Ok(planned)
     }
@@ -125,6 +180,23 @@ impl Planned {
         }
         Ok(())
     }
+}
+
+/// The domains of each pool and of those within it; there is no circle.
+fn domains_of<'a>(
+    named: &BTreeMap<&'a str, &'a PoolSpec>,
+    specs: &'a [PoolSpec],
+) -> BTreeMap<&'a str, DomainSet> {
+    let mut found: BTreeMap<&str, DomainSet> = BTreeMap::new();
+    for spec in specs {
+        let Some(domain) = spec.domain else { continue };
+        let mut next = Some(spec);
+        while let Some(spec) = next {
+            found.entry(&spec.name).or_default().insert(domain);
+            next = spec.parent.as_deref().and_then(|parent| named.get(parent).copied());
+        }
+    }
+    found
 }
 
 struct Bind<'a> {
@@ -206,11 +278,41 @@ mod tests {
         for mark in [0.0, 0.05, 1.01, f64::NAN, -1.0] {
             assert!(fault(&[marked(mark)]).starts_with(&format!("a: soft_mark = {mark}")));
         }
+        let cleaned = |spec: PoolSpec, soft, mark, target| {
+            let domain = Some(3);
+            PoolSpec { soft_mark: soft, cleanup_mark: Some(mark), cleanup_target: target, domain, ..spec }
+        };
+        let tenant = || new("a", 1).within("tokens");
+        assert!(
+            fault(&[cleaned(tenant(), None, 0.04, 0.01)]).starts_with("tokens/a: cleanup_mark = 0.04 is no")
+        );
+        assert!(fault(&[cleaned(tenant(), Some(0.9), 0.9, 0.8)]).contains("soft_mark = 0.9 is not below"));
+        for target in [0.9, 0.95, 0.0, f64::NAN] {
+            let found = fault(&[cleaned(tenant(), None, 0.9, target)]);
+            assert!(found.contains(&format!("cleanup_target = {target} is not below cleanup_mark = 0.9")));
+        }
+        let nothing = PoolSpec { domain: None, ..cleaned(tenant(), None, 0.9, 0.8) };
+        assert!(fault(&[nothing]).starts_with("tokens/a: cleanup_mark asks for a cleanup, but it has no"));
         let of = |name, domain| PoolSpec { domain: Some(domain), ..new(name, 1).within("tokens") };
         assert!(fault(&[of("a", 16)]).starts_with("tokens/a: domain = 16"));
         assert!(fault(&[of("a", 3), of("b", 3)]).contains("domain 3 is that of tokens/a"));
         let elsewhere = PoolSpec { domain: Some(1), ..new("a", 1) };
         assert!(fault(&[elsewhere]).starts_with("a: domain = 1"));
+    }
+
+    #[test]
+    fn a_pool_has_its_own_domains_and_those_of_the_pools_within_it() {
+        let of = |name, domain, parent: &str| PoolSpec { domain, ..PoolSpec::new(name, 1).within(parent) };
+        let specs = [
+            of("live", Some(3), "acme"),
+            of("acme", None, "tokens"),
+            of("deep", Some(9), "live"),
+            of("other", Some(1), "tokens"),
+        ];
+        let planned = plan(&specs).unwrap();
+        let domains: Vec<_> =
+            planned.watched.iter().map(|one| one.domains.iter().collect::<Vec<_>>()).collect();
+        assert_eq!(domains, [vec![3, 9], vec![3, 9], vec![9], vec![1]]);
     }
 
     proptest! {

@@ -2,7 +2,7 @@
 //! gives more than it has. It decides who may take, not who should.
 
 use super::lane::PoolLane;
-use super::rate::{Limiter, RateLimit};
+use super::rate::{RateLimit, RateSlot, Rates};
 use super::reservation::Reservation;
 use crate::lease::{Lease, LeasePool};
 use std::fmt;
@@ -14,8 +14,9 @@ pub struct PoolOptions {
     /// The most units in use, 1 to 2⁵²; `u64::MAX` leaves it to the pool above. For a root
     /// there is none above: it stands for 2⁵² then.
     pub limit: u64,
-    /// The most units that a holder takes at a time without asking again, at least 1. A root's
-    /// holds for all pools below. Default 1,024; 1 suits things as few as connections.
+    /// The most units that a holder takes at a time without asking again, at least 1: a sixteenth of
+    /// it at first, and twice as many each time that it has used them up and no one else needed them. A
+    /// root's holds for all pools below. Default 1,024; 1 suits things as few as connections.
     pub max_lease: u64,
     /// So many units a second, beside the limit on what is in use. Default none.
     pub rate: Option<RateLimit>,
@@ -81,15 +82,45 @@ pub enum PoolError {
     },
     /// A mark that can't be passed, or never be left.
     #[error(
-        "{pool}: soft_mark = {given} is no mark: write a number above guardian.rearm ({rearm}) and at most 1"
+        "{pool}: {mark} = {given} is no mark: write a number above guardian.rearm ({rearm}) and at most 1"
     )]
     BadMark {
         /// The pool.
         pool: String,
+        /// `soft_mark` or `cleanup_mark`.
+        mark: &'static str,
         /// The mark.
         given: String,
         /// How far use must sink below it.
         rearm: String,
+    },
+    /// Two marks that contradict each other.
+    #[error(
+        "{pool}: {lower} = {lower_given} is not below cleanup_mark = {cleanup_mark}: write such as 0.8 and 0.95"
+    )]
+    MarkOrder {
+        /// The pool.
+        pool: String,
+        /// `soft_mark` or `cleanup_target`.
+        lower: &'static str,
+        /// Its value.
+        lower_given: String,
+        /// The mark that should be above it.
+        cleanup_mark: String,
+    },
+    /// A cleanup of a pool in which no domain's tokens count.
+    #[error(
+        "{pool}: cleanup_mark asks for a cleanup, but it has no domain whose tokens could go: give it or a pool within it a domain, or remove the mark"
+    )]
+    NothingToClean {
+        /// The pool.
+        pool: String,
+    },
+    /// There is none of that name.
+    #[error("there is no quota {name}: one that is new needs another start")]
+    Unknown {
+        /// The name.
+        name: String,
     },
     /// An id has no such domain.
     #[error("{pool}: domain = {domain} is none: write a number from 0 to 15")]
@@ -170,21 +201,25 @@ struct Inner {
     /// From the root, with the resource's name first: `connections/tenant`.
     path: String,
     resource: Arc<str>,
-    /// Nearest first.
-    limiters: Box<[Arc<Limiter>]>,
+    /// Nearest first: its own, and those of the pools above.
+    rates: Box<[Arc<RateSlot>]>,
 }
 
-fn check(pool: &str, options: &PoolOptions) -> Result<Option<Arc<Limiter>>, PoolError> {
-    let zero = |option| PoolError::Zero { pool: pool.to_owned(), option };
-    if options.limit == 0 {
-        return Err(zero("limit"));
+impl PoolOptions {
+    /// Whether they let anything in.
+    pub(crate) fn check(&self, pool: &str) -> Result<(), PoolError> {
+        let rate = self.rate.unwrap_or(RateLimit { per_second: 1, burst: 1 });
+        let given = [
+            ("limit", self.limit),
+            ("max_lease", self.max_lease),
+            ("rate.per_second", rate.per_second.into()),
+            ("rate.burst", rate.burst.into()),
+        ];
+        match given.into_iter().find(|(_, given)| *given == 0) {
+            Some((option, _)) => Err(PoolError::Zero { pool: pool.to_owned(), option }),
+            None => Ok(()),
+        }
     }
-    if options.max_lease == 0 {
-        return Err(zero("max_lease"));
-    }
-    let Some(rate) = options.rate else { return Ok(None) };
-    let option = if rate.per_second == 0 { "rate.per_second" } else { "rate.burst" };
-    Limiter::new(pool, rate).map(|limiter| Some(Arc::new(limiter))).ok_or_else(|| zero(option))
 }
 
 fn check_name(name: &str) -> Result<(), PoolError> {
@@ -202,16 +237,17 @@ impl Pool {
     /// [`PoolError`].
     pub fn new(resource: &str, options: PoolOptions) -> Result<Self, PoolError> {
         check_name(resource)?;
-        let limiter = check(resource, &options)?;
+        options.check(resource)?;
         let leases = LeasePool::new(options.limit, options.max_lease);
-        Ok(Self::of(leases, resource, limiter))
+        Ok(Self::of(leases, resource, options.rate))
     }
 
-    /// The root of leases that exist already.
-    pub(crate) fn of(leases: Arc<LeasePool>, resource: &str, limiter: Option<Arc<Limiter>>) -> Self {
-        let limiters = limiter.into_iter().collect();
-        let (path, resource) = (resource.to_owned(), resource.into());
-        Self { inner: Arc::new(Inner { leases, path, resource, limiters }) }
+    /// The root of leases that exist already, with a rate that lets something through.
+    pub(crate) fn of(leases: Arc<LeasePool>, resource: &str, rate: Option<RateLimit>) -> Self {
+        let (path, rates) = (resource.to_owned(), Box::new([RateSlot::new(resource)]));
+        let pool = Self { inner: Arc::new(Inner { leases, path, resource: resource.into(), rates }) };
+        pool.apply_rate(rate);
+        pool
     }
 
     /// A pool within this one: a tenant, a profile, a group of lanes. Limits of siblings may add
@@ -222,12 +258,14 @@ impl Pool {
     pub fn child(&self, name: &str, options: PoolOptions) -> Result<Self, PoolError> {
         check_name(name)?;
         let path = format!("{}/{name}", self.inner.path);
-        let limiter = check(&path, &options)?;
+        options.check(&path)?;
         self.check_limit(&path, options.limit, self.inner.leases.limit())?;
         let leases = self.inner.leases.child(name, options.limit);
-        let limiters = limiter.into_iter().chain(self.inner.limiters.iter().cloned()).collect();
+        let rates = std::iter::once(RateSlot::new(&path)).chain(self.inner.rates.iter().cloned()).collect();
         let resource = Arc::clone(&self.inner.resource);
-        Ok(Self { inner: Arc::new(Inner { leases, path, resource, limiters }) })
+        let pool = Self { inner: Arc::new(Inner { leases, path, resource, rates }) };
+        pool.apply_rate(options.rate);
+        Ok(pool)
     }
 
     fn check_limit(&self, path: &str, limit: u64, above: u64) -> Result<(), PoolError> {
@@ -264,6 +302,32 @@ impl Pool {
         Ok(())
     }
 
+    /// Changes the rate while holders are at work: from their next request on, lanes that are open
+    /// included. Another rate begins as after a pause, with its whole burst; the one in force goes on.
+    ///
+    /// # Errors
+    /// [`PoolError::Zero`].
+    pub fn set_rate(&self, rate: Option<RateLimit>) -> Result<(), PoolError> {
+        PoolOptions { rate, ..PoolOptions::default() }.check(&self.inner.path)?;
+        self.apply_rate(rate);
+        Ok(())
+    }
+
+    /// Puts a rate in force that lets something through.
+    fn apply_rate(&self, rate: Option<RateLimit>) {
+        let Some(own) = self.inner.rates.first() else { return };
+        // In this order a holder that comes to the cold path finds the rate there.
+        if own.set(rate) {
+            self.inner.leases.set_rated(rate.is_some());
+        }
+    }
+
+    /// The rate in force, its own and not one of the pools above.
+    #[must_use]
+    pub fn rate(&self) -> Option<RateLimit> {
+        self.inner.rates.first().and_then(|own| own.rate())
+    }
+
     /// What is in use, and of how much.
     #[must_use]
     pub fn level(&self) -> PoolLevel {
@@ -287,14 +351,13 @@ impl Pool {
         &self.inner.leases
     }
 
-    /// A lease that asks the rates too, if there are any.
     pub(crate) fn lease(&self, holder: &str) -> Lease {
-        let leases = &self.inner.leases;
-        if self.inner.limiters.is_empty() { leases.open(holder) } else { leases.open_careful(holder) }
+        self.inner.leases.open(holder)
     }
 
-    pub(crate) fn limiters(&self) -> &[Arc<Limiter>] {
-        &self.inner.limiters
+    /// The rates that each take is asked of besides.
+    pub(crate) fn rates(&self) -> Rates {
+        Rates::of(&self.inner.rates)
     }
 }
 

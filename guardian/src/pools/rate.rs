@@ -1,6 +1,7 @@
 //! So many units a second, by the generic cell rate algorithm (ITU-T I.371) of `governor`. It
 //! counts what was let in, not what is in use, and reads a clock at each request: only pools that
-//! have a rate pay for it.
+//! have a rate pay for it. A pool's rate may change, come and go while holders are at work: each looks
+//! at a number that says whether it did.
 
 use super::refusal::PoolRefusal;
 use governor::clock::Clock;
@@ -10,6 +11,8 @@ use governor::state::{InMemoryState, NotKeyed};
 use governor::{Quota, RateLimiter};
 use std::fmt;
 use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// A rate.
@@ -33,8 +36,79 @@ impl Clock for SinceStart {
     }
 }
 
+/// Where a pool's rate stands, if it has one.
+#[derive(Debug)]
+pub(crate) struct RateSlot {
+    pool: String,
+    in_force: Mutex<Option<Arc<Limiter>>>,
+    changes: AtomicU64,
+}
+
+impl RateSlot {
+    /// Of a pool without a rate.
+    pub(crate) fn new(pool: &str) -> Arc<Self> {
+        Arc::new(Self { pool: pool.to_owned(), in_force: Mutex::default(), changes: AtomicU64::new(0) })
+    }
+
+    /// The rate from now on. One that is in force already goes on; another begins as after a pause.
+    /// `false`, and nothing has changed, if it lets nothing through.
+    pub(crate) fn set(&self, rate: Option<RateLimit>) -> bool {
+        let mut in_force = self.in_force.lock().unwrap_or_else(PoisonError::into_inner);
+        if in_force.as_ref().map(|limiter| limiter.rate) == rate {
+            return true;
+        }
+        let limiter = rate.map(|rate| Limiter::new(&self.pool, rate));
+        if matches!(limiter, Some(None)) {
+            return false;
+        }
+        *in_force = limiter.flatten().map(Arc::new);
+        // Within the lock, so that who sees the new number reads the new rate.
+        self.changes.fetch_add(1, Ordering::Release);
+        true
+    }
+
+    /// The rate in force.
+    pub(crate) fn rate(&self) -> Option<RateLimit> {
+        self.in_force.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(|limiter| limiter.rate)
+    }
+}
+
+/// The rates on a holder's way to the root, nearest first, as it saw them last.
+#[derive(Debug, Clone)]
+pub(crate) struct Rates(Box<[Seen]>);
+
+#[derive(Debug, Clone)]
+struct Seen {
+    slot: Arc<RateSlot>,
+    changes: u64,
+    limiter: Option<Arc<Limiter>>,
+}
+
+impl Rates {
+    pub(crate) fn of(slots: &[Arc<RateSlot>]) -> Self {
+        // A slot that was never changed is as new.
+        let seen = |slot: &Arc<RateSlot>| Seen { slot: Arc::clone(slot), changes: 0, limiter: None };
+        Self(slots.iter().map(seen).collect())
+    }
+
+    /// Counts `n` units at each rate, or says which one refuses them; those before it have counted them.
+    pub(crate) fn check(&mut self, n: u64) -> Result<(), PoolRefusal> {
+        for seen in &mut self.0 {
+            if seen.slot.changes.load(Ordering::Acquire) != seen.changes {
+                let in_force = seen.slot.in_force.lock().unwrap_or_else(PoisonError::into_inner);
+                seen.changes = seen.slot.changes.load(Ordering::Relaxed);
+                seen.limiter.clone_from(&in_force);
+            }
+            if let Some(limiter) = &seen.limiter {
+                limiter.check(n)?;
+            }
+        }
+        Ok(())
+    }
+}
+
 /// A rate in force.
-pub(crate) struct Limiter {
+struct Limiter {
     pool: String,
     rate: RateLimit,
     clock: SinceStart,
@@ -51,7 +125,7 @@ impl fmt::Debug for Limiter {
 
 impl Limiter {
     /// `None` if the rate lets nothing through.
-    pub(crate) fn new(pool: &str, rate: RateLimit) -> Option<Self> {
+    fn new(pool: &str, rate: RateLimit) -> Option<Self> {
         let quota =
             Quota::per_second(NonZeroU32::new(rate.per_second)?).allow_burst(NonZeroU32::new(rate.burst)?);
         let clock = SinceStart(Instant::now());
@@ -60,7 +134,7 @@ impl Limiter {
     }
 
     /// Counts `n` units, or refuses them and counts none.
-    pub(crate) fn check(&self, n: u64) -> Result<(), PoolRefusal> {
+    fn check(&self, n: u64) -> Result<(), PoolRefusal> {
         let Ok(units) = u32::try_from(n) else { return Err(self.refusal(n, None)) };
         let Some(units) = NonZeroU32::new(units) else { return Ok(()) };
         match self.limiter.check_n(units) {

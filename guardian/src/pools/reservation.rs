@@ -2,6 +2,7 @@
 //! for room: whoever is refused decides what to do.
 
 use super::pool::Pool;
+use super::rate::Rates;
 use super::refusal::PoolRefusal;
 use crate::lease::Lease;
 use std::fmt;
@@ -25,6 +26,7 @@ use std::fmt;
 /// ```
 pub struct Reservation {
     lease: Lease,
+    rates: Rates,
     pool: Pool,
     holder: String,
     size: u64,
@@ -32,8 +34,8 @@ pub struct Reservation {
 
 impl Reservation {
     pub(super) fn new(pool: Pool, holder: &str) -> Self {
-        let lease = pool.leases().open(holder);
-        Self { lease, pool, holder: holder.to_owned(), size: 0 }
+        let (lease, rates) = (pool.lease(holder), pool.rates());
+        Self { lease, rates, pool, holder: holder.to_owned(), size: 0 }
     }
 
     /// Holds `n` units more, all or none.
@@ -48,12 +50,7 @@ impl Reservation {
         {
             return Err(PoolRefusal::quota(self.pool.resource(), n, shortfall));
         }
-        for limiter in self.pool.limiters() {
-            if let Err(refusal) = limiter.check(n) {
-                self.lease.release(n);
-                return Err(refusal);
-            }
-        }
+        self.rates.check(n).inspect_err(|_| self.lease.release(n))?;
         self.size += n;
         Ok(())
     }
@@ -91,7 +88,8 @@ impl Reservation {
         let n = n.min(self.size);
         let lease = self.lease.split(&self.holder, n);
         self.size -= n;
-        Self { lease, pool: self.pool.clone(), holder: self.holder.clone(), size: n }
+        let rates = self.rates.clone();
+        Self { lease, rates, pool: self.pool.clone(), holder: self.holder.clone(), size: n }
     }
 
     /// A second reservation that holds all of this one's units.

@@ -58,7 +58,7 @@ impl Loaded {
     }
 
     /// The keys of named quotas that differ; one that only one of the two has is "unset" in the other.
-    /// A running stack keeps its trees of pools.
+    /// A running stack keeps its trees of pools, and follows what can change of each.
     fn named_diff(&self, other: &Self) -> Vec<Difference> {
         let (mine, theirs) = (self.named_settings(), other.named_settings());
         let keys: BTreeSet<&String> = mine.keys().chain(theirs.keys()).collect();
@@ -75,7 +75,7 @@ impl Loaded {
                     before_from: from(self),
                     after,
                     after_from: from(other),
-                    live: false,
+                    live: self.config.guardian.named.follows(&other.config.guardian.named, key),
                 })
             })
             .collect()

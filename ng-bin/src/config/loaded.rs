@@ -115,9 +115,12 @@ impl Loaded {
     /// Takes the values of these keys over from another, with where they came from.
     pub(crate) fn adopt<'k>(&mut self, other: &Self, keys: impl IntoIterator<Item = &'k str>) {
         for key in keys {
-            let Some(field) = Field::named(key) else { continue };
             // A value that was shown by its own type is read back by it.
-            if (field.set)(&mut self.config, &(field.get)(&other.config)).is_ok() {
+            let taken = match Field::named(key) {
+                Some(field) => (field.set)(&mut self.config, &(field.get)(&other.config)).is_ok(),
+                None => self.config.guardian.named.adopt(&other.config.guardian.named, key),
+            };
+            if taken {
                 let _ = match other.origins.get(key) {
                     Some(origin) => self.origins.insert(key.to_owned(), origin.clone()),
                     None => self.origins.remove(key),

@@ -22,6 +22,7 @@ mod jaeger;
 mod load;
 mod loaded;
 mod named;
+mod named_rules;
 mod place;
 mod print;
 mod profile;

@@ -1,14 +1,15 @@
 //! Quotas and pools by name: `[guardian.quota.NAME]`, as many as are wanted.
 //!
 //! Their names are the user's, so they stand beside the table of keys in `sections.rs`; what each of
-//! them can say is the table here. Whether they make trees is asked once all are read. No variable of
-//! the environment sets them.
+//! them can say is the table here. Whether they make trees is asked once all are read (`named_rules`). No
+//! variable of the environment sets them.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::finding::{Finding, Findings};
 use super::loaded::Origin;
+use super::named_rules::Together;
 use super::place::{Place, quote};
 use super::scalar::Scalar;
 use super::sections::StackConfig;
@@ -20,12 +21,8 @@ use super::table::Section;
 const OUTER: &str = "guardian";
 /// See above.
 pub(super) const TABLE: &str = "quota";
-/// The guardian's own quota.
-const TOKENS: &str = "tokens";
 /// Bytes of a token, by which `guardian.max_memory_bytes` is a limit on them.
 const TOKEN_BYTES: u64 = 64;
-/// The longest name, in characters.
-const LONGEST: usize = 100;
 
 /// One `[guardian.quota.NAME]`.
 #[derive(Debug, Clone, PartialEq)]
@@ -42,6 +39,10 @@ pub struct QuotaConfig {
     pub domain: Option<u8>,
     /// Share of the limit at which it is told; 0 tells nothing.
     pub soft_mark: f64,
+    /// Share of the limit above which a cleanup of its own starts; 0 starts none.
+    pub cleanup_mark: f64,
+    /// Share of the limit that such a cleanup brings use down to.
+    pub cleanup_target: f64,
     /// Units a second; 0 sets no rate.
     pub rate_per_second: u64,
     /// Units at once after a pause, where there is a rate.
@@ -58,6 +59,8 @@ impl QuotaConfig {
             max_lease: 1024,
             domain: None,
             soft_mark: 0.0,
+            cleanup_mark: 0.0,
+            cleanup_target: 0.8,
             rate_per_second: 0,
             rate_burst: 100_000,
         }
@@ -72,24 +75,30 @@ pub struct NamedQuotas(Vec<QuotaConfig>);
 struct Key {
     name: &'static str,
     about: &'static str,
+    /// Whether a running stack follows a change, where the quota was there before.
+    live: bool,
     shape: fn() -> Shape,
     /// `None` where it is not set and has no default that could be written.
     get: fn(&QuotaConfig) -> Option<Scalar<'_>>,
     set: fn(&mut QuotaConfig, &Scalar<'_>) -> Result<(), Refused>,
+    /// From one to another, also where it is not set.
+    copy: fn(&mut QuotaConfig, &QuotaConfig),
 }
 
 /// A key that is set like any other.
 macro_rules! key {
-    ($name:ident: $type:ty, $limits:expr, $about:literal) => {
+    ($name:ident: $type:ty, $limits:expr, live $live:literal, $about:literal) => {
         Key {
             name: stringify!($name),
             about: $about,
+            live: $live,
             shape: || <$type as Setting>::shape(&$limits),
             get: |quota| Some(quota.$name.show()),
             set: |quota, scalar| {
                 quota.$name = Setting::read(scalar, &$limits)?;
                 Ok(())
             },
+            copy: |to, from| to.$name = from.$name,
         }
     };
 }
@@ -98,37 +107,45 @@ const KEYS: &[Key] = &[
     Key {
         name: "parent",
         about: "What it is in: `\"tokens\"`, or another of these by name. Without one it is a quota on something of its own, whose units are called by its name, such as `connections`.",
+        live: false,
         shape: || String::shape(&()),
         get: |quota| quota.parent.as_ref().map(Setting::show),
         set: |quota, scalar| {
             quota.parent = Some(Setting::read(scalar, &())?);
             Ok(())
         },
+        copy: |to, from| to.parent.clone_from(&from.parent),
     },
     Key {
         name: "limit",
         about: "Units in use at once, in it and in what is within it, beyond which one is refused; at most the limit of what it is in. It must be given where there is no `parent`.",
+        live: true,
         shape: || u64::shape(&whole(1, MOST)),
         get: |quota| (quota.limit != u64::MAX).then(|| quota.limit.show()),
         set: |quota, scalar| {
             quota.limit = Setting::read(scalar, &whole(1, MOST))?;
             Ok(())
         },
+        copy: |to, from| to.limit = from.limit,
     },
     Key {
         name: "domain",
         about: "Domain whose tokens count in it, wherever they are made and deleted; only within `tokens`, and each domain in one.",
+        live: false,
         shape: || u8::shape(&whole(0, 15)),
         get: |quota| quota.domain.as_ref().map(Setting::show),
         set: |quota, scalar| {
             quota.domain = Some(Setting::read(scalar, &whole(0, 15))?);
             Ok(())
         },
+        copy: |to, from| to.domain = from.domain,
     },
-    key!(max_lease: u64, whole(1, 1 << 20), "Units that a holder takes at most at a time without asking again; within another one it is that one's. 1 suits things as few as connections."),
-    key!(soft_mark: f64, real(0.0, 1.0), "Share of the limit at which a warning is recorded, once until use has sunk `guardian.rearm` below it; 0 records none."),
-    key!(rate_per_second: u64, whole(0, u32::MAX as u64), "Units let in a second, beyond which one is refused; 0 sets no rate."),
-    key!(rate_burst: u64, whole(1, u32::MAX as u64), "Units let in at once after a pause, where there is a rate."),
+    key!(max_lease: u64, whole(1, 1 << 20), live false, "Units that a holder takes at most at a time without asking again; within another one it is that one's. 1 suits things as few as connections."),
+    key!(soft_mark: f64, real(0.0, 1.0), live true, "Share of the limit at which a warning is recorded, once until use has sunk `guardian.rearm` below it; 0 records none."),
+    key!(cleanup_mark: f64, real(0.0, 1.0), live true, "Share of the limit above which a cleanup starts that deletes tokens of its domains, and of those of the pools within it, and no others; above `soft_mark`, only within `tokens`, and where `guardian.cleanup` is on. 0 starts none."),
+    key!(cleanup_target: f64, real(0.01, 1.0), live true, "Share of the limit that such a cleanup brings use down to; below `cleanup_mark`."),
+    key!(rate_per_second: u64, whole(0, u32::MAX as u64), live true, "Units let in a second, beyond which one is refused; 0 sets no rate."),
+    key!(rate_burst: u64, whole(1, u32::MAX as u64), live true, "Units let in at once after a pause, where there is a rate."),
 ];
 
 /// Whether `name` in a section begins such tables.
@@ -155,11 +172,11 @@ pub(super) fn no_table(place: Place, found: &str) -> Finding {
 /// A table as it was read.
 #[derive(Debug)]
 pub(super) struct Written {
-    quota: QuotaConfig,
-    header: Place,
+    pub(super) quota: QuotaConfig,
+    pub(super) header: Place,
     places: BTreeMap<&'static str, Place>,
     /// A key of it was refused: what it would mean is not asked.
-    refused: bool,
+    pub(super) refused: bool,
 }
 
 impl Written {
@@ -194,13 +211,13 @@ impl Written {
     }
 
     /// Where a key is written, or else the table.
-    fn at(&self, key: &str) -> Place {
+    pub(super) fn at(&self, key: &str) -> Place {
         self.places.get(key).unwrap_or(&self.header).clone()
     }
 }
 
 /// A table's name as TOML writes it.
-fn table(name: &str) -> String {
+pub(super) fn table(name: &str) -> String {
     let is_bare = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
     let name = if is_bare { name.to_owned() } else { Scalar::Text(name.into()).to_string() };
     format!("{OUTER}.{TABLE}.{name}")
@@ -227,162 +244,6 @@ pub(super) fn settle(
     config.guardian.named = NamedQuotas(written.into_iter().map(|one| one.quota).collect());
 }
 
-/// What each is judged beside.
-struct Together<'a> {
-    written: &'a [Written],
-    /// The guardian's own limit, in tokens.
-    tokens: u64,
-    rearm: f64,
-}
-
-/// What a quota is in, at the top.
-#[derive(PartialEq)]
-enum Root {
-    Tokens,
-    Own,
-    /// There is none, which is said of whichever is to blame.
-    Nowhere,
-}
-
-impl<'a> Together<'a> {
-    fn named(&self, name: &str) -> Option<&'a Written> {
-        self.written.iter().find(|one| one.quota.name == name)
-    }
-
-    /// The ways up from one, itself first; it ends at a circle.
-    fn way(&self, one: &'a Written) -> (Vec<&'a Written>, Root) {
-        let mut way = vec![one];
-        loop {
-            let Some(last) = way.last() else { return (way, Root::Nowhere) };
-            match last.quota.parent.as_deref() {
-                None => return (way, Root::Own),
-                Some(TOKENS) => return (way, Root::Tokens),
-                Some(parent) => match self.named(parent) {
-                    Some(above) if way.iter().all(|one| one.quota.name != above.quota.name) => {
-                        way.push(above)
-                    }
-                    _ => return (way, Root::Nowhere),
-                },
-            }
-        }
-    }
-
-    fn check(&self, i: usize, one: &'a Written, findings: &mut Findings) {
-        let quota = &one.quota;
-        let label = table(&quota.name);
-        let length = quota.name.chars().count();
-        if length == 0
-            || length > LONGEST
-            || quota.name.contains('/')
-            || quota.name.chars().any(char::is_control)
-        {
-            findings.error(|| {
-                let message = format!("\"{}\" can't name a quota", quote(&quota.name));
-                Finding::error(one.header.clone(), message)
-                    .help("write 1 to 100 characters, none of them a slash or a control character")
-            });
-        }
-        if quota.name == TOKENS {
-            findings.error(|| {
-                Finding::error(one.header.clone(), "`tokens` is the guardian's own quota")
-                    .help("set `max_tokens` in [guardian], or choose another name")
-            });
-        }
-        if one.refused {
-            return;
-        }
-        let (way, root) = self.way(one);
-        self.check_parent(one, &way, &root, findings);
-        self.check_limit(one, findings);
-        if quota.soft_mark != 0.0 && quota.soft_mark <= self.rearm {
-            findings.error(|| {
-                let message = format!(
-                    "`soft_mark` is {}, not above `guardian.rearm`, which is {}",
-                    Scalar::Real(quota.soft_mark),
-                    Scalar::Real(self.rearm)
-                );
-                Finding::error(one.at("soft_mark"), message)
-                    .help("use could never sink that far below it: write such as 0.8, or 0 for none")
-            });
-        }
-        let Some(domain) = quota.domain else { return };
-        if root == Root::Own {
-            findings.error(|| {
-                let message =
-                    format!("`domain` says whose tokens count there, but [{label}] counts something else");
-                Finding::error(one.at("domain"), message)
-                    .help("write `parent = \"tokens\"`, or remove the domain")
-            });
-        }
-        let other = self.written[..i].iter().find(|other| other.quota.domain == Some(domain));
-        if let Some(other) = other {
-            findings.error(|| {
-                let message = format!("domain {domain} is that of [{}] already", table(&other.quota.name));
-                Finding::error(one.at("domain"), message)
-                    .help("a token counts in one pool and those above it: choose another domain")
-            });
-        }
-    }
-
-    fn check_parent(&self, one: &Written, way: &[&Written], root: &Root, findings: &mut Findings) {
-        let Some(parent) = one.quota.parent.as_deref().filter(|_| *root == Root::Nowhere) else { return };
-        if self.named(parent).is_none() {
-            return findings.error(|| {
-                let names = || {
-                    let others = self.written.iter().filter(|other| other.quota.name != one.quota.name);
-                    std::iter::once(TOKENS).chain(others.map(|other| other.quota.name.as_str()))
-                };
-                let message = format!("there is no quota \"{}\" for it to be in", quote(parent));
-                let finding = Finding::error(one.at("parent"), message);
-                match nearest(parent, names()) {
-                    Some(near) => finding.did_you_mean(Some(format!("\"{near}\""))),
-                    None => {
-                        let known: Vec<_> = names().map(|name| format!("\"{name}\"")).collect();
-                        finding.help(format!("what it can be in is {}", known.join(", ")))
-                    }
-                }
-            });
-        }
-        // Said of each that is part of the circle, and not of those that only hang on it.
-        let last = way.last().and_then(|last| last.quota.parent.as_deref());
-        if last == Some(&one.quota.name) {
-            findings.error(|| {
-                let names = way.iter().map(|one| one.quota.name.as_str()).chain(last);
-                let message = format!("{} is a circle", names.collect::<Vec<_>>().join(" in "));
-                Finding::error(one.at("parent"), message)
-                    .help("one of them must be in \"tokens\", or in none")
-            });
-        }
-    }
-
-    fn check_limit(&self, one: &Written, findings: &mut Findings) {
-        let limit = one.quota.limit;
-        let above = match one.quota.parent.as_deref() {
-            None if limit == u64::MAX => {
-                return findings.error(|| {
-                    let message =
-                        format!("[{}] has neither a `limit` nor a `parent`", table(&one.quota.name));
-                    Finding::error(one.header.clone(), message)
-                        .help("write `limit = …`; within another one it may be left to that")
-                });
-            }
-            None => return,
-            Some(TOKENS) => ("the guardian's own limit in tokens".to_owned(), self.tokens),
-            Some(parent) => {
-                let Some(above) = self.named(parent) else { return };
-                (format!("the limit of [{}]", table(parent)), above.quota.limit)
-            }
-        };
-        if limit != u64::MAX && limit > above.1 {
-            findings.error(|| {
-                let message = format!("`limit` is {limit}, above {}, which is {}", above.0, above.1);
-                Finding::error(one.at("limit"), message)
-                    .help("it could never be reached: lower it, or remove it")
-            });
-        }
-    }
-}
-
 impl NamedQuotas {
     pub(super) const fn tabled() -> Self {
         Self(Vec::new())
@@ -401,6 +262,51 @@ impl NamedQuotas {
     /// Whether one of them has such a key, by its full name.
     pub(super) fn has(&self, key: &str) -> bool {
         self.settings().any(|(known, _)| known == key)
+    }
+
+    /// One by its name.
+    pub(super) fn named(&self, name: &str) -> Option<&QuotaConfig> {
+        self.0.iter().find(|quota| quota.name == name)
+    }
+
+    /// Those that a running stack changes, from here to there: each as it is then, with the full names of
+    /// the keys that differ.
+    pub(crate) fn followed(&self, other: &Self) -> Vec<(QuotaConfig, Vec<String>)> {
+        let of = |mine: &QuotaConfig| {
+            let theirs = other.named(&mine.name)?;
+            let mut then = mine.clone();
+            let mut keys = Vec::new();
+            for key in KEYS.iter().filter(|key| key.live && (key.get)(mine) != (key.get)(theirs)) {
+                (key.copy)(&mut then, theirs);
+                keys.push(format!("{}.{}", table(&mine.name), key.name));
+            }
+            (!keys.is_empty()).then_some((then, keys))
+        };
+        self.0.iter().filter_map(of).collect()
+    }
+
+    /// Whether a running stack follows a change of this key from here to there: it is one of those that
+    /// can, and the quota is on both sides.
+    pub(super) fn follows(&self, other: &Self, key: &str) -> bool {
+        let live = |one: &Self| {
+            one.0.iter().any(|quota| {
+                KEYS.iter().any(|known| known.live && key == format!("{}.{}", table(&quota.name), known.name))
+            })
+        };
+        live(self) && live(other)
+    }
+
+    /// Takes the value of a key over from another; `false` if there is none to take, or none that takes it.
+    pub(super) fn adopt(&mut self, other: &Self, key: &str) -> bool {
+        for mine in &mut self.0 {
+            let label = table(&mine.name);
+            let known = KEYS.iter().find(|known| key == format!("{label}.{}", known.name));
+            if let (Some(known), Some(theirs)) = (known, other.named(&mine.name)) {
+                (known.copy)(mine, theirs);
+                return true;
+            }
+        }
+        false
     }
 
     /// What they set or have by default, by full name, as TOML writes it.
@@ -440,6 +346,7 @@ impl<'a> IntoIterator for &'a NamedQuotas {
 pub(super) struct KeyShape {
     pub(super) name: &'static str,
     pub(super) about: &'static str,
+    pub(super) live: bool,
     pub(super) shape: Shape,
     pub(super) default: Option<Scalar<'static>>,
 }
@@ -454,7 +361,7 @@ pub(super) fn keys() -> impl Iterator<Item = KeyShape> {
             // What is not a number has no default here.
             _ => None,
         });
-        KeyShape { name: key.name, about: key.about, shape: (key.shape)(), default }
+        KeyShape { name: key.name, about: key.about, live: key.live, shape: (key.shape)(), default }
     })
 }
 
@@ -473,6 +380,7 @@ parent = \"tokens\"
 domain = 3
 limit = 2_000_000
 soft_mark = 0.8
+cleanup_mark = 0.95
 
 [guardian.quota.connections]
 limit = 1000
@@ -485,14 +393,16 @@ rate_burst = 200
 pub(super) fn reference() -> String {
     let mut out = format!(
         "\n## [{OUTER}.{TABLE}.NAME]\n\nQuotas and pools by name, as many as are wanted; no variable sets \
-         them.\nNeeds the Cargo feature `guardian`.\n\n```toml\n{EXAMPLE}```\n\n\
-         | key | takes | default | meaning |\n|---|---|---|---|\n"
+         them.\nNeeds the Cargo feature `guardian`.\n\nOne that is added or removed needs a restart.\n\n\
+         ```toml\n{EXAMPLE}```\n\n\
+         | key | takes | default | live | meaning |\n|---|---|---|---|---|\n"
     );
     let plain = QuotaConfig::new("NAME");
     for key in KEYS {
         let default = (key.get)(&plain).map_or_else(|| "none".to_owned(), |value| format!("`{value}`"));
         // Writing to a String can't fail.
-        let _ = writeln!(out, "| `{}` | {} | {default} | {} |", key.name, (key.shape)(), key.about);
+        let (shape, live) = ((key.shape)(), if key.live { "yes" } else { "" });
+        let _ = writeln!(out, "| `{}` | {shape} | {default} | {live} | {} |", key.name, key.about);
     }
     out
 }

@@ -54,7 +54,7 @@ fn quotas() -> Value {
     let mut properties = Map::new();
     for key in named::keys() {
         let mut one = shape_of(key.shape);
-        one.insert("description".to_owned(), json!(format!("{}\nNeeds a restart.", key.about)));
+        one.insert("description".to_owned(), json!(format!("{}\n{}", key.about, followed(key.live))));
         if let Some(default) = key.default {
             one.insert("default".to_owned(), default.to_json());
         }
@@ -78,11 +78,15 @@ fn key(field: &Field) -> Map<String, Value> {
         }
     }
     about += &format!("\nVariable {}.", field.variable());
-    about += if field.live { " A running stack follows a change." } else { " Needs a restart." };
+    about += &format!(" {}", followed(field.live));
     let mut out = shape_of(shape);
     out.insert("description".to_owned(), json!(about));
     out.insert("default".to_owned(), (field.get)(&StackConfig::tabled()).to_json());
     out
+}
+
+const fn followed(live: bool) -> &'static str {
+    if live { "A running stack follows a change." } else { "Needs a restart." }
 }
 
 fn shape_of(shape: Shape) -> Map<String, Value> {

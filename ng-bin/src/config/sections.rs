@@ -153,8 +153,9 @@ section! {
         /// Share of a limit by which use must sink below a mark before that can be crossed again; below
         /// `soft_mark`.
         rearm: f64 = 0.05, MARKS;
-        /// Tokens that a lane takes at most at a time without asking again.
-        max_lease: u64 = 1024, whole(1, 1 << 20);
+        /// Tokens that a lane takes at most at a time without asking again: a sixteenth of it at first, and
+        /// twice as many each time that it has used them up and no one else needed them.
+        max_lease: u64 = 16_384, whole(1, 1 << 20);
         /// Whether the cleanup deletes tokens; never a persistent or locked one.
         cleanup: bool = true;
         /// Which tokens a cleanup deletes first.

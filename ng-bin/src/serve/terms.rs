@@ -88,7 +88,9 @@ impl Part for Renewal {
         let mut next = self.load(after.serve.clone()).map_err(|error| error.to_string())?;
         let mut overruled = Vec::new();
         if now.tls.is_some() != next.tls.is_some() {
-            overruled.extend(["serve.tls_cert", "serve.tls_key"].map(|key| Overruled { key, why: TLS }));
+            overruled.extend(
+                ["serve.tls_cert", "serve.tls_key"].map(|key| Overruled { key: key.to_owned(), why: TLS }),
+            );
             next.tls.clone_from(&now.tls);
         }
         let mut renewed = Vec::new();

@@ -1,5 +1,5 @@
-//! What a running stack changes when its configuration changes: limits, the constitution's bounds
-//! and the sample rate, all of it or nothing. The log's level is the program's to change: only
+//! What a running stack changes when its configuration changes: limits, named quotas, the constitution's
+//! bounds and the sample rate, all of it or nothing. The log's level is the program's to change: only
 //! whether the constitution decides it is known here.
 //!
 //! Every part is checked before any is put in force; where one is refused all the same, those
@@ -14,12 +14,26 @@ use crate::config::ConstitutionConfig;
 use crate::config::StackConfig;
 
 /// A live key that something else decides.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Overruled {
     /// Its full name.
-    pub key: &'static str,
+    pub key: String,
     /// What decides it, in words that end a sentence.
     pub why: &'static str,
+}
+
+/// How to take a part back.
+type Undo<'a> = Box<dyn FnOnce() + 'a>;
+
+/// Why nothing of `[guardian]` is followed.
+const FOREIGN: &str = "the guardian is the program's own";
+
+fn overrule<'k>(
+    overruled: &mut Vec<Overruled>,
+    keys: impl IntoIterator<Item = &'k (impl ToString + ?Sized + 'k)>,
+    why: &'static str,
+) {
+    overruled.extend(keys.into_iter().map(|key| Overruled { key: key.to_string(), why }));
 }
 
 /// A list of all keys of a struct, which breaks with the struct.
@@ -45,7 +59,15 @@ impl Stack {
             validation, strict, weight_min, weight_max, radius_min, radius_max, strength_min, strength_max);
         let limits = keys!(before.guardian, after.guardian, "guardian": max_tokens, max_memory_bytes);
         let undo_bounds = self.follow_bounds(&bounds, after, &mut overruled)?;
-        if let Err(error) = self.follow_limits(&limits, after, &mut overruled) {
+        let undo_limits = match self.follow_limits(&limits, after, &mut overruled) {
+            Ok(undo) => undo,
+            Err(error) => {
+                undo_bounds();
+                return Err(error);
+            }
+        };
+        if let Err(error) = self.follow_quotas(before, after, &mut overruled) {
+            undo_limits();
             undo_bounds();
             return Err(error);
         }
@@ -55,7 +77,7 @@ impl Stack {
         }
         if before.log.level != after.log.level {
             let why = self.decrees.configure_level(after.log.level);
-            overruled.extend(why.map(|why| Overruled { key: "log.level", why }));
+            overruled.extend(why.map(|why| Overruled { key: "log.level".to_owned(), why }));
         }
         Ok(overruled)
     }
@@ -67,21 +89,21 @@ impl Stack {
         changed: &[&'static str],
         after: &StackConfig,
         overruled: &mut Vec<Overruled>,
-    ) -> Result<Box<dyn FnOnce() + '_>, StackError> {
-        let nothing: Box<dyn FnOnce() + '_> = Box::new(|| ());
+    ) -> Result<Undo<'_>, StackError> {
+        let nothing: Undo<'_> = Box::new(|| ());
         if changed.is_empty() {
             return Ok(nothing);
         }
-        let mut decided = |why| overruled.extend(changed.iter().map(|key| Overruled { key, why }));
         match &self.admission {
             AdmissionChoice::Off(_) => Ok(nothing),
             AdmissionChoice::Custom(_) => {
-                decided("the guardian is the program's own");
+                overrule(overruled, changed.iter().copied(), FOREIGN);
                 Ok(nothing)
             }
             #[cfg(feature = "guardian")]
             AdmissionChoice::Built(_) if after.guardian.cdna_dir.is_some() => {
-                decided("the history in guardian.cdna_dir decides: use `ng cdna`");
+                let why = "the history in guardian.cdna_dir decides: use `ng cdna`";
+                overrule(overruled, changed.iter().copied(), why);
                 Ok(nothing)
             }
             #[cfg(feature = "guardian")]
@@ -107,16 +129,16 @@ impl Stack {
         changed: &[&'static str],
         after: &StackConfig,
         overruled: &mut Vec<Overruled>,
-    ) -> Result<(), StackError> {
+    ) -> Result<Undo<'_>, StackError> {
+        let nothing: Undo<'_> = Box::new(|| ());
         if changed.is_empty() {
-            return Ok(());
+            return Ok(nothing);
         }
         match &self.admission {
-            AdmissionChoice::Off(_) => Ok(()),
+            AdmissionChoice::Off(_) => Ok(nothing),
             AdmissionChoice::Custom(_) => {
-                let why = "the guardian is the program's own";
-                overruled.extend(changed.iter().map(|key| Overruled { key, why }));
-                Ok(())
+                overrule(overruled, changed.iter().copied(), FOREIGN);
+                Ok(nothing)
             }
             #[cfg(feature = "guardian")]
             AdmissionChoice::Built(guardian) => {
@@ -125,7 +147,39 @@ impl Stack {
                     max_tokens: section.max_tokens,
                     max_memory_bytes: section.max_memory_bytes,
                 };
-                guardian.set_limits(limits).map_err(|error| StackError::layer("guardian")(error.into()))
+                let old = guardian.limits();
+                guardian.set_limits(limits).map_err(|error| StackError::layer("guardian")(error.into()))?;
+                Ok(Box::new(move || {
+                    // They were in force a moment ago.
+                    let _ = guardian.set_limits(old);
+                }))
+            }
+        }
+    }
+
+    /// Limits, marks and rates of the quotas that are there before and after.
+    #[cfg_attr(not(feature = "guardian"), allow(clippy::unnecessary_wraps))]
+    fn follow_quotas(
+        &self,
+        before: &StackConfig,
+        after: &StackConfig,
+        overruled: &mut Vec<Overruled>,
+    ) -> Result<(), StackError> {
+        let followed = before.guardian.named.followed(&after.guardian.named);
+        match &self.admission {
+            AdmissionChoice::Off(_) => Ok(()),
+            AdmissionChoice::Custom(_) => {
+                overrule(overruled, followed.iter().flat_map(|(_, keys)| keys), FOREIGN);
+                Ok(())
+            }
+            #[cfg(feature = "guardian")]
+            AdmissionChoice::Built(guardian) => {
+                let specs: Vec<_> =
+                    followed.iter().map(|(quota, _)| super::guardian::pool_spec(quota)).collect();
+                if specs.is_empty() {
+                    return Ok(());
+                }
+                guardian.change_pools(&specs).map_err(|error| StackError::layer("guardian")(error.into()))
             }
         }
     }
@@ -136,9 +190,9 @@ impl Stack {
             return;
         }
         if after.tracing.target_per_second > 0 {
-            overruled.push(Overruled { key, why: "tracing.target_per_second steers the rate" });
+            overrule(overruled, [key], "tracing.target_per_second steers the rate");
         } else if let Some(why) = self.decrees.configure_rate(after.tracing.rate) {
-            overruled.push(Overruled { key, why });
+            overrule(overruled, [key], why);
         }
     }
 }

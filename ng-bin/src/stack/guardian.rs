@@ -72,8 +72,9 @@ fn present(config: &StackConfig, store: &TokenStore) -> Vec<(u8, u64)> {
     (0..).zip(present).filter(|(_, count)| *count > 0).collect()
 }
 
+/// What the configuration says of a named quota.
 #[cfg(feature = "guardian")]
-fn pool_spec(quota: &crate::config::QuotaConfig) -> ng_guardian::PoolSpec {
+pub(super) fn pool_spec(quota: &crate::config::QuotaConfig) -> ng_guardian::PoolSpec {
     let rate = u32::try_from(quota.rate_per_second).ok().filter(|rate| *rate > 0);
     ng_guardian::PoolSpec {
         name: quota.name.clone(),
@@ -88,6 +89,8 @@ fn pool_spec(quota: &crate::config::QuotaConfig) -> ng_guardian::PoolSpec {
         },
         domain: quota.domain,
         soft_mark: (quota.soft_mark > 0.0).then_some(quota.soft_mark),
+        cleanup_mark: (quota.cleanup_mark > 0.0).then_some(quota.cleanup_mark),
+        cleanup_target: quota.cleanup_target,
     }
 }
 

@@ -240,6 +240,9 @@ fn register_guardian(
     for pool in guardian.quotas() {
         register_quota(sink, &pool)?;
     }
+    for (name, pool) in guardian.cleanable() {
+        register_pool_cleanups(sink, guardian, &name, &pool)?;
+    }
     let watched = Arc::clone(guardian);
     let version = MetricDesc::new("neurograph_constitution_version", "The version in force.");
     sink.gauge_from(&version, Box::new(move || as_float(watched.constitution().version)))
@@ -265,6 +268,29 @@ fn register_quota(sink: &dyn MetricSink, pool: &ng_guardian::Pool) -> Result<(),
         &named("neurograph_pool_refused_total", "Units refused to holders in a pool and those below it."),
         Box::new(move || watched.level().refused),
     )
+}
+
+/// Cleanups of one pool; they count in those of the whole too.
+#[cfg(feature = "guardian")]
+fn register_pool_cleanups(
+    sink: &dyn MetricSink,
+    guardian: &Arc<ng_guardian::Guardian>,
+    name: &str,
+    pool: &ng_guardian::Pool,
+) -> Result<(), RegisterError> {
+    type Counter = fn(&ng_guardian::PoolReport) -> u64;
+    let counters: [(&str, &str, Counter); 2] = [
+        ("neurograph_pool_cleanups_total", "Cleanups of one pool alone that have finished.", |told| {
+            told.cleanups
+        }),
+        ("neurograph_pool_cleanup_freed_total", "Tokens that these freed.", |told| told.freed),
+    ];
+    for (metric, help, read) in counters {
+        let (watched, name) = (Arc::clone(guardian), name.to_owned());
+        let value = move || watched.pool_report(&name).as_ref().map_or(0, read);
+        sink.counter_from(&MetricDesc::new(metric, help).label("pool", pool.path()), Box::new(value))?;
+    }
+    Ok(())
 }
 
 fn register_sampler(sink: &dyn MetricSink, sampler: &SamplerChoice) -> Result<(), RegisterError> {

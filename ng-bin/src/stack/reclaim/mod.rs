@@ -8,13 +8,14 @@ mod victims;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use ng_core::admission::Reclaim;
+use ng_core::admission::{PoolReclaim, Reclaim};
 use ng_core::lane::DeletedBatch;
+use ng_core::store::DomainSet;
 
 use super::StackLane;
 use crate::config::CleanupPolicy;
-use pace::{Level, Pace};
-use victims::{Bracket, Lowest, Seen, key, removable};
+use pace::{Level, LevelNow, Pace};
+use victims::{Bracket, Lowest, Seen, Sought, key, removable};
 
 /// Tokens that are deleted at a time.
 const BATCH: usize = 512;
@@ -43,12 +44,35 @@ impl Cleaner {
         Self { level: Box::new(level), ..self }
     }
 
+    /// Frees tokens of some domains, as many as are wanted or there are. `live` is about how many live there.
+    fn clean(&self, domains: DomainSet, live: u64, wanted: u64, level: LevelNow<'_>) -> u64 {
+        if wanted == 0 {
+            return 0;
+        }
+        let mut lane = self.lane.lock().unwrap_or_else(PoisonError::into_inner);
+        let seed = u64::from(std::process::id()) ^ wanted.rotate_left(32);
+        let bracket = Bracket::of(&self.store, self.policy, Sought { domains, live, wanted }, seed);
+        let first = self.pass(&mut lane, domains, wanted, bracket, level);
+        if !first.again {
+            return first.freed;
+        }
+        // Lanes deleted some meanwhile, or the sample was unlucky: whatever is there now counts.
+        first.freed + self.pass(&mut lane, domains, wanted - first.freed, Bracket::OPEN, level).freed
+    }
+
     /// One pass. Returns how many it freed, and whether it is worth another.
-    fn pass(&self, lane: &mut StackLane, wanted: u64, bracket: Bracket) -> Pass {
+    fn pass(
+        &self,
+        lane: &mut StackLane,
+        domains: DomainSet,
+        wanted: u64,
+        bracket: Bracket,
+        level: LevelNow<'_>,
+    ) -> Pass {
         let mut work = Work { lane, freed: 0, batch: Vec::with_capacity(BATCH), stopped: false };
         let mut between = Lowest::new(usize::try_from(wanted).unwrap_or(usize::MAX));
-        let mut pace = Pace::new(&self.level, wanted);
-        self.store.glance(|seen| {
+        let mut pace = Pace::new(level, wanted);
+        self.store.glance(domains, |seen| {
             pace.step();
             if !removable(seen.flags) {
                 return true;
@@ -108,17 +132,12 @@ impl Work<'_> {
 
 impl Reclaim for Cleaner {
     fn reclaim(&self, tokens: u64) -> u64 {
-        if tokens == 0 {
-            return 0;
-        }
-        let mut lane = self.lane.lock().unwrap_or_else(PoisonError::into_inner);
-        let seed = u64::from(std::process::id()) ^ tokens.rotate_left(32);
-        let first = self.pass(&mut lane, tokens, Bracket::of(&self.store, self.policy, tokens, seed));
-        if !first.again {
-            return first.freed;
-        }
-        // Lanes deleted some meanwhile, or the sample was unlucky: whatever is there now counts.
-        first.freed + self.pass(&mut lane, tokens - first.freed, Bracket::OPEN).freed
+        self.clean(DomainSet::ALL, self.store.len(), tokens, &*self.level)
+    }
+
+    fn reclaim_in(&self, pool: &PoolReclaim<'_>) -> u64 {
+        let (live, _) = (pool.level)();
+        self.clean(pool.domains, live, pool.tokens, &|| Some((pool.level)()))
     }
 }
 
@@ -183,6 +202,44 @@ mod tests {
                 assert_eq!(left, weights);
             }
         }
+    }
+
+    #[test]
+    fn of_one_pool_exactly_its_lowest_go_whatever_lies_beside_them() {
+        let stack = Stack::builder().config(crate::stack::tests::all_off()).build().unwrap();
+        // Domain 2 is the largest and has the lowest weights of all; 3 and 4 are the pool's.
+        for (domain, n, base) in
+            [(2, 300_000, -1e9_f32), (3, 150_000, 0.0), (4, 60_000, 1.0), (9, 1_000, -1e9)]
+        {
+            let mut lane = stack.lane_in(domain, "test").unwrap();
+            let weight = |i: u32| base + (i.wrapping_mul(2_654_435_761) >> 8) as f32;
+            let specs: Vec<_> = (0..n).map(|i| TokenSpec::new().with_weight(weight(i))).collect();
+            lane.create_batch(&specs, &mut BatchReport::default());
+        }
+        let weights = |domains: &[u8]| {
+            let of = |id: ng_core::token::TokenId| domains.contains(&id.domain());
+            let all = stack.store().iter().filter(|(token, _)| of(token.id()));
+            let mut weights: Vec<_> = all.map(|(token, _)| token.weight).collect();
+            weights.sort_by(f32::total_cmp);
+            weights
+        };
+        let cleaner = Cleaner::new(
+            stack.lane("cleanup").unwrap(),
+            Arc::clone(stack.store()),
+            CleanupPolicy::LowestWeight,
+        );
+        let (others, mut pools) = (weights(&[2, 9]), weights(&[3, 4]));
+        for wanted in [50_000_u64, 77, 100_000, 1_000_000] {
+            let live = pools.len() as u64;
+            let domains = [3, 4].into_iter().collect();
+            let level = || (live, 1_000_000);
+            let pool = PoolReclaim { pool: "tokens/acme", domains, tokens: wanted, level: &level };
+            let freed = wanted.min(live);
+            assert_eq!(cleaner.reclaim_in(&pool), freed);
+            pools.drain(..usize::try_from(freed).unwrap());
+            assert_eq!(weights(&[3, 4]), pools, "the lowest {freed} of {live}");
+        }
+        assert_eq!(weights(&[2, 9]), others, "another's");
     }
 
     #[test]

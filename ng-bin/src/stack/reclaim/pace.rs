@@ -7,6 +7,9 @@ use std::time::{Duration, Instant};
 /// What is in use and of how many tokens, or `None` where nobody counts.
 pub(super) type Level = Box<dyn Fn() -> Option<(u64, u64)> + Send + Sync>;
 
+/// The same, while a cleanup is under way: of the whole, or of the pool that is cleaned up.
+pub(super) type LevelNow<'a> = &'a (dyn Fn() -> Option<(u64, u64)> + 'a);
+
 /// Tokens that are looked at between two looks at the clock: some 50 µs.
 const PIECE: u32 = 4096;
 
@@ -21,7 +24,7 @@ const REST_OF_A_TOKEN: Duration = Duration::from_nanos(80);
 const ROOM: u64 = 100;
 
 pub(super) struct Pace<'a> {
-    level: &'a Level,
+    level: LevelNow<'a>,
     left: Duration,
     seen: u32,
     began: Instant,
@@ -29,7 +32,7 @@ pub(super) struct Pace<'a> {
 
 impl<'a> Pace<'a> {
     /// For a cleanup of so many tokens.
-    pub(super) fn new(level: &'a Level, tokens: u64) -> Self {
+    pub(super) fn new(level: LevelNow<'a>, tokens: u64) -> Self {
         let tokens = u32::try_from(tokens).unwrap_or(u32::MAX);
         Self { level, left: REST_OF_A_TOKEN.saturating_mul(tokens), seen: 0, began: Instant::now() }
     }

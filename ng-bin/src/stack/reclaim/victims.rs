@@ -6,6 +6,7 @@
 //! between them is kept in a list, from which exactly the missing number is chosen at the end.
 
 use ng_core::TokenStore;
+use ng_core::store::DomainSet;
 use ng_core::token::{TokenId, flags};
 
 use crate::config::CleanupPolicy;
@@ -51,17 +52,26 @@ pub(super) struct Bracket {
     pub(super) top: Key,
 }
 
+/// How many tokens shall go, and whence.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sought {
+    pub(super) domains: DomainSet,
+    /// About how many live there.
+    pub(super) live: u64,
+    pub(super) wanted: u64,
+}
+
 impl Bracket {
     /// Says nothing.
     pub(super) const OPEN: Self = Self { sure: 0, top: Key::MAX };
 
-    /// From a sample of the store, for so many tokens to go.
-    pub(super) fn of(store: &TokenStore, policy: CleanupPolicy, wanted: u64, seed: u64) -> Self {
-        let live = store.len();
+    /// From a sample of the store.
+    pub(super) fn of(store: &TokenStore, policy: CleanupPolicy, sought: Sought, seed: u64) -> Self {
+        let Sought { domains, live, wanted } = sought;
         let step = usize::try_from(live / SAMPLE).unwrap_or(usize::MAX).max(1);
         let mut sampled = 0_u64;
         let mut keys: Vec<_> = store
-            .sample(step, seed)
+            .sample(domains, step, seed)
             .inspect(|_| sampled += 1)
             .filter(|(token, _)| removable(token.flags))
             .map(|(token, _)| key(policy, token.weight, token.timestamp))
