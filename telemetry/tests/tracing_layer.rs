@@ -199,6 +199,44 @@ fn a_span_that_is_not_sampled_is_never_made_and_its_fields_are_not_evaluated() {
 }
 
 #[test]
+fn operations_of_macros_and_ops_are_counted_to_the_last_at_any_time() {
+    let rig = rig(0.01);
+    let counted = || rig.sampler.stats().operations;
+    let mut ops = Ops::new(Arc::clone(&rig.sampler), &rig.writer);
+    rig.run(|| {
+        let macros = || {
+            info_span!("one").in_scope(|| drop(info_span!("child")));
+            info_span!("two").in_scope(|| ());
+        };
+        let within = || drop(info_span!("only.within"));
+        // The first round shows which are roots, and is not counted.
+        macros();
+        for n in 1..=2_000 {
+            macros();
+            // A child's callsite begins nothing outside of a span either.
+            within();
+            TraceHandle::unsampled().in_scope(within);
+            drop(op!(ops, "three"));
+            let expected = 3 * n;
+            assert_eq!(counted(), expected, "in round {n}");
+            if n == 1_000 {
+                assert!(rig.sampler.set_rate(0.3));
+                assert_eq!(counted(), expected, "a countdown that is thrown away takes nothing with it");
+            }
+        }
+    });
+    let before = counted();
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| rig.run(|| (0..500).for_each(|_| info_span!("one").in_scope(|| ()))));
+        }
+    });
+    assert_eq!(counted(), before + 1_499, "threads that ended, all but their callsite's probe");
+    drop(ops);
+    assert_eq!(counted(), before + 1_499);
+}
+
+#[test]
 fn a_pattern_of_root_child_child_samples_whole_trees() {
     let rig = rig(0.05);
     let trees = 100_000;
@@ -367,6 +405,41 @@ fn a_handle_carries_the_decision_to_another_thread_and_into_a_future() {
     assert_share(roots.len() as u64, trees, 0.5, "roots");
     assert_eq!(spans.iter().filter(|span| span.name() == "async").count(), roots.len());
     assert!(spans.iter().any(|span| span.name() == "thread"));
+}
+
+#[test]
+fn more_spans_under_way_than_there_are_slots_are_whole_all_the_same() {
+    let rig = rig(1.0);
+    rig.run(|| {
+        let first = info_span!("first", sampling.root = true, n = 0_u64, text = "x");
+        let mut many = vec![first.clone()];
+        // Each within the last, so that each is looked for from its child; closed on another thread.
+        first.in_scope(|| {
+            for n in 1..1_000_u64 {
+                let parent = many.last().and_then(tracing::Span::id);
+                many.push(info_span!(parent: parent, "many", n, text = "x"));
+            }
+        });
+        drop(first);
+        let dispatch = rig.dispatch.clone();
+        std::thread::spawn(move || {
+            dispatcher::with_default(&dispatch, || {
+                for span in many.iter().rev() {
+                    span.in_scope(|| tracing::info!("seen"));
+                }
+                drop(many);
+            });
+        })
+        .join()
+        .unwrap();
+    });
+    let spans = rig.spans();
+    let whole = |span: &&SpanRecord| {
+        let details = span.details.as_ref().unwrap();
+        details.events.len() == 1 && span.span.attributes[0].is_some_and(|(key, _)| key == "n")
+    };
+    assert_eq!(spans.iter().filter(whole).count(), spans.len());
+    assert_eq!((assert_no_orphans(&spans).len(), spans.len()), (1, 1_000));
 }
 
 #[test]

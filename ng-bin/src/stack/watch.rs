@@ -296,7 +296,7 @@ fn register_pool_cleanups(
 fn register_sampler(sink: &dyn MetricSink, sampler: &SamplerChoice) -> Result<(), RegisterError> {
     watch!(sink, sampler, stats => {
         counter "neurograph_sampled_failed_total", "Sampled operations that failed.", stats.failed;
-        counter "neurograph_sampling_operations_total", "Operations decided on, as far as lanes have told.", stats.operations;
+        counter "neurograph_sampling_operations_total", "Operations decided on.", stats.operations;
         counter "neurograph_sampling_limited_total", "Operations left unsampled by tracing.limit_per_second.", stats.limited;
         gauge "neurograph_sampling_rate", "The rate in force.", stats.rate;
     });

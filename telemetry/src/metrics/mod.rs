@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `registry` | the shared side |
 //! | `shard` | the lane, and how its cells are read |
+//! | `bound` | a counter of one owner, looked up once |
 //! | `histogram` | which bucket a value falls into |
 //! | `chunks` | cells that grow without moving |
 //! | `catalog` | which names and labels there are |
@@ -17,6 +18,7 @@
 //! | `text`, `open_metrics` | how it is shown |
 //! | `exposition` | which of them a scraper gets |
 
+mod bound;
 mod catalog;
 mod chunks;
 mod exemplars;
@@ -29,6 +31,7 @@ mod shard;
 pub(crate) mod snapshot;
 mod text;
 
+pub use bound::BoundCounter;
 #[cfg(feature = "otlp")]
 pub(crate) use catalog::Kind;
 pub use exposition::Exposition;

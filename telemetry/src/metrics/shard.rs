@@ -10,6 +10,7 @@ use std::sync::{Arc, OnceLock};
 use ng_core::metrics::{CounterId, Exemplar, HistogramId, HistogramSnapshot, MetricLane};
 
 use super::{
+    bound::{BoundCounter, Cell},
     chunks::Chunks,
     histogram::{HistogramCells, HistogramTotals},
 };
@@ -99,6 +100,7 @@ impl Fold for Shard {
 #[derive(Debug)]
 pub(crate) struct Lanes {
     roster: Roster<Shard>,
+    bound: Roster<Cell>,
     counters: AtomicU64,
     histograms: AtomicU64,
     counter_room: usize,
@@ -110,6 +112,7 @@ impl Lanes {
     pub(crate) fn new(counter_room: usize, histogram_room: usize) -> Self {
         Self {
             roster: Roster::new(),
+            bound: Roster::new(),
             counters: AtomicU64::new(0),
             histograms: AtomicU64::new(0),
             counter_room,
@@ -137,16 +140,41 @@ impl Lanes {
         MetricShard { shard, lanes: Arc::clone(self), first_known: 0 }
     }
 
+    /// One owner's part in a counter.
+    pub(crate) fn bind(self: &Arc<Self>, counter: CounterId) -> BoundCounter {
+        let is_known = u64::from(counter.0) < self.counters.load(Ordering::Acquire);
+        let cell = self.bound.enter(Cell::new(is_known.then_some(counter)));
+        BoundCounter::new(cell, Arc::clone(self))
+    }
+
+    /// The owner has ended.
+    pub(super) fn unbind(&self, cell: &Arc<Cell>) {
+        self.bound.leave(cell);
+    }
+
     /// Everything, as of one moment.
     pub(crate) fn totals(&self) -> Totals {
-        self.roster.totals()
+        let mut totals = self.roster.totals();
+        for (id, n) in self.bound.totals() {
+            let index = id as usize;
+            if totals.counters.len() <= index {
+                totals.counters.resize(index + 1, 0);
+            }
+            totals.counters[index] = totals.counters[index].wrapping_add(n);
+        }
+        totals
     }
 
     /// One counter's sum.
     pub(crate) fn counter(&self, id: u32) -> u64 {
+        let bound = self.bound.read(|retired, live| {
+            let ended = retired.get(&id).copied().unwrap_or(0);
+            live.iter().fold(ended, |sum, cell| sum.wrapping_add(cell.of(id)))
+        });
         self.roster.read(|retired, live| {
             let counted = live.iter().filter_map(|shard| shard.counter(id as usize));
-            counted.fold(retired.counter(id), |sum, cell| sum.wrapping_add(cell.get()))
+            let sum = counted.fold(retired.counter(id), |sum, cell| sum.wrapping_add(cell.get()));
+            sum.wrapping_add(bound)
         })
     }
 
@@ -256,6 +284,26 @@ mod tests {
             assert_eq!(lanes.counter(id), 5, "{id} is kept when the lane ends");
             assert_eq!(lanes.totals().counter(id), 5);
         }
+    }
+
+    #[test]
+    fn a_bound_counter_counts_beside_lanes_and_after_its_end() {
+        let lanes = Arc::new(Lanes::new(2, 1));
+        lanes.publish_counters(1);
+        let mut lane = lanes.open();
+        lane.add(CounterId(0), 1);
+        let (mut first, mut second, mut never) =
+            (lanes.bind(CounterId(0)), lanes.bind(CounterId(0)), lanes.bind(CounterId(1)));
+        first.add(2);
+        second.add(4);
+        never.add(8);
+        lanes.publish_counters(2);
+        assert_eq!((lanes.counter(0), lanes.totals().counter(0)), (7, 7));
+        drop(first);
+        std::mem::forget(second);
+        drop(lane);
+        assert_eq!((lanes.counter(0), lanes.totals().counter(0)), (7, 7));
+        assert_eq!((lanes.counter(1), lanes.totals().counter(1)), (0, 0), "it was not given out then");
     }
 
     #[test]

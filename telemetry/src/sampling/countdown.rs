@@ -8,6 +8,8 @@
 
 use rand::{Rng, rngs::SmallRng};
 
+use crate::owned::OwnedCell;
+
 /// How many operations are passed over before each sampled one.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Skips {
@@ -45,6 +47,10 @@ impl Skips {
         if self.are_endless() {
             return u64::MAX;
         }
+        // At the rate 1 there is nothing to draw.
+        if self.scale == 0.0 {
+            return 0;
+        }
         #[expect(clippy::cast_precision_loss, reason = "53 bits fit")]
         let uniform = ((random.next_u64() >> 11) + 1) as f64 * 2.0_f64.powi(-53);
         #[expect(
@@ -57,60 +63,62 @@ impl Skips {
     }
 }
 
-/// The countdown.
+/// The countdown: by a count that readers see, up to the one at which an operation is sampled.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Countdown {
-    /// Operations to pass over before the next sampled one; [`u64::MAX`] at the rate 0.
-    left: u64,
-    /// What `left` began with.
-    drawn: u64,
+    /// The count of the operations before the next sampled one; [`u64::MAX`] at the rate 0.
+    next: u64,
+    /// The count that it was drawn at.
+    began: u64,
     /// What it is drawn from.
     skips: Skips,
 }
 
 impl Countdown {
     /// One that samples nothing, until it follows a rate.
-    pub(crate) const NEVER: Self = Self { left: u64::MAX, drawn: u64::MAX, skips: Skips::NEVER };
+    pub(crate) const NEVER: Self = Self { next: u64::MAX, began: 0, skips: Skips::NEVER };
 
     /// The rate in use.
     pub(crate) const fn rate(&self) -> f64 {
         self.skips.rate()
     }
 
-    /// Goes over to another rate. Gives how many operations were passed over at the old one.
-    pub(crate) fn follow(&mut self, rate_bits: u64, random: &mut SmallRng) -> u64 {
-        let passed = self.passed();
+    /// Goes over to another rate at a count.
+    pub(crate) fn follow(&mut self, rate_bits: u64, count: u64, random: &mut SmallRng) {
         self.skips = Skips::at(rate_bits);
-        self.draw(random);
-        passed
+        self.draw(count, random);
     }
 
-    /// How many operations it has passed over since it was drawn.
-    pub(crate) const fn passed(&self) -> u64 {
-        self.drawn - self.left
+    /// How many operations were counted since it was drawn, at a count.
+    pub(crate) const fn passed(&self, count: u64) -> u64 {
+        count - self.began
     }
 
-    /// Passes over `operations`, if none of them is sampled.
+    /// Passes over an operation, if it is not to be sampled: then it is counted. Only the cell's owner
+    /// may call it.
     #[inline(always)]
-    pub(crate) const fn pass(&mut self, operations: u64) -> bool {
-        let passes = operations <= self.left;
+    pub(crate) fn pass(&self, cell: &OwnedCell) -> bool {
+        let count = cell.own();
+        let passes = count < self.next;
         if passes {
-            self.left -= operations;
+            cell.set(count + 1);
         }
         passes
     }
 
-    /// The countdown ended: how many were passed over before the sampled one since it was drawn, if
-    /// there is a sampled one at all (at the rate 0 there is none).
-    pub(crate) fn end(&mut self, random: &mut SmallRng) -> Option<u64> {
-        let in_all = self.drawn;
+    /// The countdown ended. The operation that ended it is counted; how many were since it was drawn, if
+    /// it is sampled at all (at the rate 0 there is none).
+    pub(crate) fn end(&mut self, cell: &OwnedCell, random: &mut SmallRng) -> Option<u64> {
+        let count = cell.own().wrapping_add(1);
+        cell.set(count);
+        let passed = self.passed(count);
         let sampled = !self.skips.are_endless();
-        self.draw(random);
-        sampled.then_some(in_all)
+        self.draw(count, random);
+        sampled.then_some(passed)
     }
 
-    fn draw(&mut self, random: &mut SmallRng) {
-        self.left = self.skips.draw(random);
-        self.drawn = self.left;
+    fn draw(&mut self, count: u64, random: &mut SmallRng) {
+        self.began = count;
+        self.next = count.saturating_add(self.skips.draw(random));
     }
 }

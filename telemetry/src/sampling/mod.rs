@@ -7,6 +7,7 @@
 //! | file | idea |
 //! |---|---|
 //! | `countdown` | the draw |
+//! | `counts` | cells that count operations and count down at once |
 //! | `sampler` | the shared side: the rates in force, and the counts by reason |
 //! | `gate` | the lane: the countdown, and decisions on operations with a context |
 //! | `rules` | operations with a rate of their own |
@@ -15,6 +16,7 @@
 
 mod controller;
 pub(crate) mod countdown;
+pub(crate) mod counts;
 mod gate;
 mod limiter;
 mod rules;

@@ -10,6 +10,7 @@ use rand::{SeedableRng, rngs::SmallRng};
 
 use super::{
     controller::{Adaptive, Average, Controller},
+    counts::Counts,
     gate::Gate,
     limiter::Limiter,
     rules::{Rule, RuleAction, RuleError},
@@ -132,6 +133,7 @@ impl Tally {
 pub(crate) struct Tallies {
     by_reason: [u64; Reason::ALL.len()],
     failed: u64,
+    /// Without those that [`Counts`] has.
     operations: u64,
     limited: u64,
 }
@@ -179,8 +181,10 @@ pub(crate) struct Operation {
     action: Option<RuleAction>,
     /// In force.
     pub(crate) rate: Rate,
-    /// Told by lanes.
-    pub(crate) operations: AtomicU64,
+    /// Told by lanes, if anybody asks.
+    operations: AtomicU64,
+    /// Whether a controller asks.
+    is_asked: bool,
     average: Mutex<Average>,
 }
 
@@ -188,6 +192,14 @@ impl Operation {
     /// Why it is sampled when its countdown says so.
     pub(crate) const fn reason(&self) -> Reason {
         if self.action.is_some() { Reason::Rule } else { Reason::Rate }
+    }
+
+    /// So many of it were passed over, or sampled.
+    #[inline]
+    pub(crate) fn passed(&self, operations: u64) {
+        if self.is_asked {
+            self.operations.fetch_add(operations, Ordering::Relaxed);
+        }
     }
 }
 
@@ -209,6 +221,8 @@ pub(crate) struct Shared {
     average: Mutex<Average>,
     pub(super) limiter: Limiter,
     pub(crate) roster: Roster<Tally>,
+    /// Of operations with a name.
+    pub(crate) counts: Counts,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -253,6 +267,7 @@ impl Shared {
                 action,
                 rate,
                 operations: AtomicU64::new(0),
+                is_asked: self.needs_controller(),
                 average: Mutex::default(),
             }))
         };
@@ -288,7 +303,6 @@ impl Shared {
         let totals = self.roster.totals();
         let operations = lock(&self.operations).clone();
         let others = self.others.get().copied();
-        let named: u64 = operations.iter().chain(&others).map(|o| o.operations.load(Ordering::Relaxed)).sum();
         let mut changed = false;
         let mut set = |cell: &Rate, rate: f64| {
             let old = f64::from_bits(cell.bits());
@@ -299,7 +313,7 @@ impl Shared {
                 changed = true;
             }
         };
-        let unnamed = per_second(&self.average, totals.operations.saturating_sub(named));
+        let unnamed = per_second(&self.average, totals.operations);
         set(&self.rate, self.rate_of(None, unnamed));
         for operation in operations.into_iter().chain(others) {
             let seen = per_second(&operation.average, operation.operations.load(Ordering::Relaxed));
@@ -392,6 +406,7 @@ impl Sampler {
             average: Mutex::default(),
             limiter: Limiter::new(limit_per_second),
             roster: Roster::new(),
+            counts: Counts::new(),
         });
         Ok(Self { shared, seed, opened: AtomicU64::new(0), controller: None })
     }
@@ -468,6 +483,8 @@ impl SpanSampler for Sampler {
 
     fn stats(&self) -> SamplerStats {
         let Tallies { by_reason, failed, operations, limited } = self.shared.roster.totals();
+        // Afterwards: an operation is counted before its decision is.
+        let operations = operations.wrapping_add(self.shared.counts.total());
         SamplerStats { rate: self.rate(), by_reason, failed, operations, limited }
     }
 }

@@ -165,7 +165,7 @@ impl SpanLane for SpanRing {
             None => self.ids.trace(probability),
         };
         let id = self.ids.span();
-        let attributes = span.attributes.iter().map_while(Option::as_ref);
+        let attributes = span.attributes.iter().map_while(|attribute| *attribute);
         self.write(Line::of(trace, id, span), attributes).then_some((trace, id))
     }
 }
@@ -176,12 +176,27 @@ impl SpanRing {
         &mut self.ids
     }
 
-    /// Takes a finished span that has its ids; `false` if it was dropped, which is counted.
+    /// As [`Self::write`], but a span that finds no room is neither taken nor counted, and the answer is
+    /// `false`: the caller has another way for it.
     #[inline]
-    pub(crate) fn write<'a>(
+    pub(crate) fn offer(
         &mut self,
         span: Line,
-        attributes: impl Iterator<Item = &'a (&'static str, Value)>,
+        attributes: impl Iterator<Item = (&'static str, Value)>,
+    ) -> bool {
+        let fits = !self.shared.closed.load(Ordering::Relaxed) && self.shelf.ring.has_room(&mut self.writer);
+        if fits {
+            self.write(span, attributes);
+        }
+        fits
+    }
+
+    /// Takes a finished span that has its ids; `false` if it was dropped, which is counted.
+    #[inline]
+    pub(crate) fn write(
+        &mut self,
+        span: Line,
+        attributes: impl Iterator<Item = (&'static str, Value)>,
     ) -> bool {
         self.shelf.recorded.add(1);
         if self.shared.closed.load(Ordering::Relaxed) {

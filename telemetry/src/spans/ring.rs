@@ -108,14 +108,6 @@ impl Ring {
         }
     }
 
-    #[inline(always)]
-    fn set(&self, at: u64, word: u64) {
-        // A power of two, so the mask is in bounds, and the compiler knows.
-        let mask = self.words.len() - 1;
-        #[expect(clippy::cast_possible_truncation, reason = "masked")]
-        self.words[at as usize & mask].store(word, Ordering::Relaxed);
-    }
-
     fn get(&self, at: u64) -> u64 {
         let mask = self.words.len() - 1;
         #[expect(clippy::cast_possible_truncation, reason = "masked")]
@@ -123,50 +115,47 @@ impl Ring {
         self.words[at].load(Ordering::Relaxed)
     }
 
-    /// Writes a span. Only the thread that has the `writer` may call it.
+    /// Whether a span finds room. Only the thread that has the `writer` may call it.
     #[inline(always)]
-    pub(super) fn push<'a>(
+    pub(super) fn has_room(&self, writer: &mut Writer) -> bool {
+        let room = self.words.len() as u64;
+        if room - (writer.head - writer.tail) >= MOST_WORDS as u64 {
+            return true;
+        }
+        writer.tail = self.tail.0.load(Ordering::Acquire);
+        room - (writer.head - writer.tail) >= MOST_WORDS as u64
+    }
+
+    /// Writes a span, with the first [`MAX_ATTRIBUTES`] attributes. Only the thread that has the `writer`
+    /// may call it.
+    #[inline(always)]
+    pub(super) fn push(
         &self,
         writer: &mut Writer,
         span: Line,
-        attributes: impl Iterator<Item = &'a (&'static str, Value)>,
+        attributes: impl Iterator<Item = (&'static str, Value)>,
     ) -> Pushed {
+        if !self.has_room(writer) {
+            return Pushed::Full;
+        }
         let room = self.words.len() as u64;
-        if room - (writer.head - writer.tail) < MOST_WORDS as u64 {
-            writer.tail = self.tail.0.load(Ordering::Acquire);
-            if room - (writer.head - writer.tail) < MOST_WORDS as u64 {
-                return Pushed::Full;
-            }
-        }
         let was_full = writer.head - writer.tail >= room / 2;
-        let first = writer.head;
-        let mut at = first + HEAD_WORDS as u64;
-        let mut count = 0;
-        for &(key, value) in attributes.take(MAX_ATTRIBUTES) {
-            let (kind, text, value) = match value {
-                Value::U64(n) => (0, 0, n),
-                Value::F64(n) => (1, 0, n.to_bits()),
-                Value::Str(text) => (2, short(text.len(), 32), address(text)),
-                Value::Bool(truth) => (3, 0, u64::from(truth)),
-            };
-            self.set(at, address(key));
-            self.set(at + 1, text | short(key.len(), 28) << 32 | kind << 60);
-            self.set(at + 2, value);
-            at += ATTRIBUTE_WORDS as u64;
-            count += 1;
-        }
-        let flags = u64::from(span.failed) | u64::from(span.parent.is_some()) << 1;
-        self.set(first, short(span.name.len(), 32) | count << 32 | (span.reason as u64) << 40 | flags << 48);
-        #[expect(clippy::cast_possible_truncation, reason = "the two halves of a trace id")]
-        let (high, low) = ((span.trace.0 >> 64) as u64, span.trace.0 as u64);
-        self.set(first + 1, high);
-        self.set(first + 2, low);
-        self.set(first + 3, span.id.0);
-        self.set(first + 4, span.parent.map_or(0, |parent| parent.0));
-        self.set(first + 5, address(span.name));
-        self.set(first + 6, span.start_ns);
-        self.set(first + 7, span.end_ns);
-        self.set(first + 8, span.probability.to_bits());
+        let mask = self.words.len() - 1;
+        #[expect(clippy::cast_possible_truncation, reason = "masked")]
+        let first = writer.head as usize & mask;
+        // Most spans lie in one piece, and then no word needs to be looked for.
+        let whole = self.words.get(first..).and_then(<[AtomicU64]>::first_chunk::<MOST_WORDS>);
+        let words = match whole {
+            Some(words) => encode(&span, attributes, |at, word| {
+                if let Some(place) = words.get(at) {
+                    place.store(word, Ordering::Relaxed);
+                }
+            }),
+            None => encode(&span, attributes, |at, word| {
+                self.words[(first + at) & mask].store(word, Ordering::Relaxed);
+            }),
+        };
+        let at = writer.head + words as u64;
         writer.head = at;
         self.head.store(at, Ordering::Release);
         if !was_full && at - writer.tail >= room / 2 { Pushed::Half } else { Pushed::In }
@@ -230,6 +219,42 @@ impl Ring {
     }
 }
 
+/// Gives `set` each word of a span, and says how many they are.
+#[inline(always)]
+fn encode(
+    span: &Line,
+    attributes: impl Iterator<Item = (&'static str, Value)>,
+    mut set: impl FnMut(usize, u64),
+) -> usize {
+    let mut at = HEAD_WORDS;
+    for (key, value) in attributes.take(MAX_ATTRIBUTES) {
+        let (kind, text, value) = match value {
+            Value::U64(n) => (0, 0, n),
+            Value::F64(n) => (1, 0, n.to_bits()),
+            Value::Str(text) => (2, short(text.len(), 32), address(text)),
+            Value::Bool(truth) => (3, 0, u64::from(truth)),
+        };
+        set(at, address(key));
+        set(at + 1, text | short(key.len(), 28) << 32 | kind << 60);
+        set(at + 2, value);
+        at += ATTRIBUTE_WORDS;
+    }
+    let count = ((at - HEAD_WORDS) / ATTRIBUTE_WORDS) as u64;
+    let flags = u64::from(span.failed) | u64::from(span.parent.is_some()) << 1;
+    set(0, short(span.name.len(), 32) | count << 32 | (span.reason as u64) << 40 | flags << 48);
+    #[expect(clippy::cast_possible_truncation, reason = "the two halves of a trace id")]
+    let (high, low) = ((span.trace.0 >> 64) as u64, span.trace.0 as u64);
+    set(1, high);
+    set(2, low);
+    set(3, span.id.0);
+    set(4, span.parent.map_or(0, |parent| parent.0));
+    set(5, address(span.name));
+    set(6, span.start_ns);
+    set(7, span.end_ns);
+    set(8, span.probability.to_bits());
+    at
+}
+
 #[inline(always)]
 fn address(text: &'static str) -> u64 {
     text.as_ptr().expose_provenance() as u64
@@ -248,7 +273,7 @@ const fn short(len: usize, bits: u32) -> u64 {
 fn text(address: u64, len: u64) -> &'static str {
     #[expect(clippy::cast_possible_truncation, reason = "they were usizes")]
     let (address, len) = (address as usize, len as usize);
-    // SAFETY: the words were written by `push` from one `&'static str`, whose provenance was
+    // SAFETY: the words were written by `encode` from one `&'static str`, whose provenance was
     // exposed, and read after an acquire of the head that was released after them, so the address
     // and the length belong together. The length is the whole text's, or 0.
     unsafe {
@@ -264,7 +289,7 @@ mod tests {
     use super::*;
 
     fn push(ring: &Ring, writer: &mut Writer, trace: TraceId, id: SpanId, span: &FinishedSpan) -> Pushed {
-        let attributes = span.attributes.iter().map_while(Option::as_ref);
+        let attributes = span.attributes.iter().map_while(|attribute| *attribute);
         ring.push(writer, Line::of(trace, id, span), attributes)
     }
 
@@ -330,7 +355,7 @@ mod loom_tests {
                 let mut writer = Writer::default();
                 let push = |writer: &mut Writer, n: u64| {
                     let span = FinishedSpan { start_ns: n, ..sample_span("x") };
-                    let attributes = span.attributes.iter().map_while(Option::as_ref);
+                    let attributes = span.attributes.iter().map_while(|attribute| *attribute);
                     writing.push(writer, Line::of(TraceId(u128::from(n)), SpanId(n), &span), attributes)
                 };
                 (1..=2_u64).filter(|n| push(&mut writer, *n) != Pushed::Full).count()

@@ -31,10 +31,11 @@ use crate::roster::Roster;
 /// How a [`SpanWriter`] is made.
 pub struct SpanOptions {
     /// Spans that a lane's ring holds, at least 1; 2,048 by default (256 KiB for spans with two
-    /// attributes). When it is full, spans are dropped.
+    /// attributes). When it is full, spans are dropped. A thread that samples spans of `tracing` macros
+    /// has a ring for a quarter of them; what finds no room there waits with those without a lane.
     pub lane_spans: usize,
-    /// Spans without a lane (those of `tracing` macros, promoted ones) that may wait for the
-    /// exporter, at least 1; 8,192 by default.
+    /// Spans without a lane (those of `tracing` macros that have texts, events or links, promoted ones)
+    /// that may wait for the exporter, at least 1; 8,192 by default.
     pub queue_spans: usize,
     /// Spans that the exporter gets at a time at most, at least 1; 512 by default.
     pub batch_spans: usize,
@@ -200,7 +201,7 @@ impl SpanWriter {
     /// A way for spans that have no lane.
     #[must_use]
     pub fn intake(&self) -> SpanIntake {
-        SpanIntake(Arc::clone(&self.shared))
+        SpanIntake { shared: Arc::clone(&self.shared), lane_spans: self.lane_spans }
     }
 
     /// Spans without a lane that wait for the exporter.
@@ -274,15 +275,25 @@ impl Drop for SpanWriter {
 /// A way for spans that have no lane: those of `tracing` macros, which begin and end on different
 /// threads, and those that were promoted. Clones lead to the same writer.
 #[derive(Debug, Clone)]
-pub struct SpanIntake(Arc<Shared>);
+pub struct SpanIntake {
+    shared: Arc<Shared>,
+    lane_spans: usize,
+}
 
 impl SpanIntake {
+    /// A lane for a thread that has no lane of its own, with a ring of a quarter of the usual size:
+    /// what finds no room in it goes by [`Self::submit`].
+    pub(crate) fn open_lane(&self) -> SpanRing {
+        let shelf = self.shared.lanes.enter(Shelf::new((self.lane_spans / 4).max(1)));
+        SpanRing::new(shelf, Arc::clone(&self.shared))
+    }
+
     /// Hands a span over; `false` if it was dropped, which is counted.
     pub fn submit(&self, span: Box<SpanRecord>) -> bool {
-        self.0.submitted.fetch_add(1, Ordering::Release);
-        let taken = self.0.depot.submit(span).is_ok();
+        self.shared.submitted.fetch_add(1, Ordering::Release);
+        let taken = self.shared.depot.submit(span).is_ok();
         if !taken {
-            self.0.refused.fetch_add(1, Ordering::Release);
+            self.shared.refused.fetch_add(1, Ordering::Release);
         }
         taken
     }

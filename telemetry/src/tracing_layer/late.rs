@@ -1,7 +1,10 @@
 //! A place in a subscriber for a [`SamplingLayer`] that is made later: a program's logs must speak
 //! before the stack that samples is there, and a process has one subscriber.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{
+    Arc, OnceLock,
+    atomic::{AtomicBool, Ordering},
+};
 
 use tracing::{
     Event, Metadata, Subscriber,
@@ -13,14 +16,30 @@ use tracing_subscriber::{Layer, layer::Context, registry::LookupSpan};
 use super::SamplingLayer;
 
 /// The place. Until it is filled there are no spans; afterwards it is the layer, for one load more.
-/// Clones are the same place.
+/// Clones are the same place, and belong to the first subscriber that takes one of them: in another one,
+/// whose spans have ids of their own, a clone lets everything pass and does nothing.
 #[derive(Debug, Clone, Default)]
-pub struct LateLayer(Arc<OnceLock<SamplingLayer>>);
+pub struct LateLayer {
+    place: Arc<Place>,
+    /// It is in a subscriber that came too late.
+    is_idle: bool,
+}
+
+#[derive(Debug, Default)]
+struct Place {
+    layer: OnceLock<SamplingLayer>,
+    is_taken: AtomicBool,
+}
 
 impl LateLayer {
     /// Fills the place, once: whether it was empty.
     pub fn set(&self, layer: SamplingLayer) -> bool {
-        self.0.set(layer).is_ok()
+        self.place.layer.set(layer).is_ok()
+    }
+
+    #[inline]
+    fn layer(&self) -> Option<&SamplingLayer> {
+        if self.is_idle { None } else { self.place.layer.get() }
     }
 }
 
@@ -28,7 +47,7 @@ impl LateLayer {
 macro_rules! hand_on {
     ($($name:ident($($given:ident: $type:ty),*);)*) => {
         $(fn $name(&self, $($given: $type),*) {
-            if let Some(layer) = self.0.get() {
+            if let Some(layer) = self.layer() {
                 layer.$name($($given),*);
             }
         })*
@@ -39,13 +58,18 @@ impl<S> Layer<S> for LateLayer
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
 {
+    fn on_layer(&mut self, _: &mut S) {
+        self.is_idle = self.place.is_taken.swap(true, Ordering::Relaxed);
+    }
+
     fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
         if metadata.is_span() { Interest::sometimes() } else { Interest::always() }
     }
 
     #[inline]
     fn enabled(&self, metadata: &Metadata<'_>, context: Context<'_, S>) -> bool {
-        self.0.get().map_or(!metadata.is_span(), |layer| layer.enabled(metadata, context))
+        let Some(layer) = self.layer() else { return self.is_idle || !metadata.is_span() };
+        layer.enabled(metadata, context)
     }
 
     hand_on! {
@@ -83,6 +107,10 @@ mod tests {
             for n in 0..3 {
                 root(n).in_scope(|| ());
             }
+        });
+        let second = tracing_subscriber::registry().with(late.clone());
+        tracing::subscriber::with_default(second, || {
+            assert!(!tracing::info_span!("late.other").is_disabled(), "it lets spans pass");
         });
         assert!(writer.flush(Duration::from_secs(10)));
         assert_eq!(kept.spans().len(), 2);

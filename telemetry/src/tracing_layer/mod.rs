@@ -23,7 +23,8 @@
 //! | `late` | a place for a layer that can only be made after the subscriber |
 //! | `sites` | which callsites are roots, and at which rate |
 //! | `thread`, `scopes` | what one thread is within, and its countdowns |
-//! | `open` | a span that is under way: attributes, events, links, limits |
+//! | `slots` | spans that are under way, in numbers that need no lock |
+//! | `open` | what else they gather: texts, events, links, within limits |
 //! | `handle` | a decision carried by hand |
 //! | `op` | the root guard for lanes, [`op!`](crate::op) |
 
@@ -34,6 +35,7 @@ mod op;
 mod open;
 mod scopes;
 mod sites;
+mod slots;
 mod thread;
 
 pub use handle::{HandleGuard, InHandle, TraceHandle};

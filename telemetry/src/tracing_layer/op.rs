@@ -20,7 +20,12 @@ use rand::rngs::SmallRng;
 use super::thread::{self, Hot, Mode, hot};
 use crate::{
     Sampler, SpanRing, SpanWriter,
-    sampling::{Operation, Tally, countdown::Countdown},
+    owned::OwnedCell,
+    sampling::{
+        Operation, Shared, Tally,
+        countdown::Countdown,
+        counts::{Block, CELLS},
+    },
     spans::Line,
 };
 
@@ -75,6 +80,8 @@ impl OpSite {
 
 #[derive(Debug)]
 struct Place {
+    /// Where its operations are counted.
+    cell: &'static OwnedCell,
     countdown: Countdown,
     version: u64,
     operation: Option<&'static Operation>,
@@ -84,7 +91,10 @@ struct Place {
 #[derive(Debug)]
 pub struct Ops {
     places: Vec<Place>,
-    sampler: Arc<Sampler>,
+    shared: Arc<Shared>,
+    /// Whoever steers the rates is at work as long as this is.
+    _sampler: Arc<Sampler>,
+    blocks: Vec<&'static Block>,
     random: SmallRng,
     tally: Arc<Tally>,
     spans: SpanRing,
@@ -109,9 +119,10 @@ impl Ops {
     /// Operations that are decided on by `sampler`, and whose spans go to `writer`.
     #[must_use]
     pub fn new(sampler: Arc<Sampler>, writer: &SpanWriter) -> Self {
-        let (random, tally) = (sampler.random(), sampler.shared().tally());
-        let (places, open) = (Vec::new(), Vec::new());
-        Self { places, sampler, random, tally, spans: writer.open_lane(), open, depth: 0 }
+        let (random, shared) = (sampler.random(), Arc::clone(sampler.shared()));
+        let (tally, spans) = (shared.tally(), writer.open_lane());
+        let (places, blocks, open) = (Vec::new(), Vec::new(), Vec::new());
+        Self { places, shared, _sampler: sampler, blocks, random, tally, spans, open, depth: 0 }
     }
 
     /// Begins an operation: what [`op!`](crate::op) calls.
@@ -119,11 +130,11 @@ impl Ops {
     pub fn begin(&mut self, site: &'static OpSite) -> Span<'_> {
         let mode = hot(Hot::mode);
         let number = site.number.load(Ordering::Relaxed) as usize;
-        let version = self.sampler.shared().version();
+        let version = self.shared.version();
         if mode == Mode::Outside
-            && let Some(place) = self.places.get_mut(number)
+            && let Some(place) = self.places.get(number)
             && place.version == version
-            && place.countdown.pass(1)
+            && place.countdown.pass(place.cell)
         {
             hot(|hot| hot.replace(Mode::Unsampled));
             return Span { ops: self, depth: 0, mode, _not_send: PhantomData };
@@ -171,25 +182,29 @@ impl Ops {
             known => known as usize,
         };
         while self.places.len() <= number {
-            self.places.push(Place { countdown: Countdown::NEVER, version: 0, operation: None });
+            let at = self.places.len();
+            if at.is_multiple_of(CELLS) {
+                self.blocks.push(self.shared.counts.take());
+            }
+            let cell = self.blocks[at / CELLS].cell(at);
+            self.places.push(Place { cell, countdown: Countdown::NEVER, version: 0, operation: None });
         }
-        let shared = self.sampler.shared();
         let place = &mut self.places[number];
-        let operation = *place.operation.get_or_insert_with(|| shared.operation(site.name));
-        if place.version != shared.version() {
-            place.version = shared.version();
-            let passed = place.countdown.follow(operation.rate.bits(), &mut self.random);
-            self.tally.passed(passed);
-            operation.operations.fetch_add(passed, Ordering::Relaxed);
-            if place.countdown.pass(1) {
+        let operation = *place.operation.get_or_insert_with(|| self.shared.operation(site.name));
+        if place.version != self.shared.version() {
+            if place.version != 0 {
+                operation.passed(place.countdown.passed(place.cell.own()));
+            }
+            place.version = self.shared.version();
+            place.countdown.follow(operation.rate.bits(), place.cell.own(), &mut self.random);
+            if place.countdown.pass(place.cell) {
                 return None;
             }
         }
         let probability = place.countdown.rate();
-        let passed = place.countdown.end(&mut self.random)?;
-        self.tally.passed(passed + 1);
+        let passed = place.countdown.end(place.cell, &mut self.random)?;
         self.tally.sampled(operation.reason());
-        operation.operations.fetch_add(passed + 1, Ordering::Relaxed);
+        operation.passed(passed);
         Some((operation.reason(), probability))
     }
 
@@ -204,16 +219,21 @@ impl Ops {
         if open.line.failed {
             self.tally.failed();
         }
-        self.spans.write(open.line, open.attributes.iter().take(open.count));
+        self.spans.write(open.line, open.attributes.iter().take(open.count).copied());
     }
 }
 
 impl Drop for Ops {
     fn drop(&mut self) {
         for place in &self.places {
-            self.tally.passed(place.countdown.passed());
+            if let Some(operation) = place.operation {
+                operation.passed(place.countdown.passed(place.cell.own()));
+            }
         }
-        self.sampler.shared().roster.leave(&self.tally);
+        for block in self.blocks.drain(..) {
+            self.shared.counts.give_back(block);
+        }
+        self.shared.roster.leave(&self.tally);
     }
 }
 

@@ -1,6 +1,6 @@
 //! A span that is under way: what it gathers until it is closed, within limits.
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, fmt, sync::Arc};
 
 use ng_core::{
     clock::stamp_unix_ns,
@@ -11,8 +11,15 @@ use tracing::{
     field::{Field, Visit},
 };
 
-use super::thread::Sampled;
+use super::{
+    sites::{ROOT_FIELD, Site},
+    slots::Begun,
+    thread::Sampled,
+};
 use crate::spans::{Details, SpanEvent, SpanKind, SpanRecord, Text};
+
+/// The attribute that says where a span without details comes from.
+pub(super) const NAMESPACE: &str = "code.namespace";
 
 /// How much a span of `tracing` macros may gather. What is beyond is dropped, and counted on the
 /// span itself, as OTLP has it.
@@ -34,76 +41,46 @@ impl Default for SpanLimits {
     }
 }
 
-/// The span.
-#[derive(Debug)]
+/// A span in the extensions: what has no place in a slot, or all of it if there was no slot.
+#[derive(Debug, Default)]
 pub(super) struct Open {
-    record: Box<SpanRecord>,
-    /// How many of the fixed attributes are in use.
-    fixed: usize,
-    state: Option<std::sync::Arc<str>>,
-    remote_parent: bool,
-    target: &'static str,
+    /// If it has no slot.
+    pub(super) begun: Option<Begun>,
+    pub(super) more: Option<Box<More>>,
 }
 
-impl Open {
-    pub(super) fn new(
-        name: &'static str,
-        target: &'static str,
-        trace: TraceId,
-        id: SpanId,
-        parent: Option<&Sampled>,
-        (reason, probability): (ng_core::sampling::Reason, f64),
-    ) -> Self {
-        let start_ns = stamp_unix_ns();
-        let span = FinishedSpan {
-            trace: None,
-            parent: parent.and_then(|parent| parent.span),
-            name,
-            start_ns,
-            end_ns: start_ns,
-            failed: false,
-            reason,
-            probability,
-            attributes: [None; MAX_ATTRIBUTES],
-        };
-        Self {
-            record: Box::new(SpanRecord { trace, id, span, details: None }),
-            fixed: 0,
-            state: parent.and_then(|parent| parent.state.clone()),
-            remote_parent: parent.is_some_and(|parent| parent.remote),
-            target,
-        }
+/// What no fixed place is kept for.
+#[derive(Debug)]
+pub(super) struct More {
+    details: Box<Details>,
+    failed: bool,
+    /// The caller's `tracestate`.
+    pub(super) state: Option<Arc<str>>,
+}
+
+impl More {
+    pub(super) fn new(target: &'static str) -> Box<Self> {
+        let details = Box::new(Details { target, ..Details::default() });
+        Box::new(Self { details, failed: false, state: None })
     }
 
-    /// As its children need it.
-    pub(super) fn scope(&self) -> Sampled {
-        Sampled {
-            trace: self.record.trace,
-            span: Some(self.record.id),
-            reason: self.record.span.reason,
-            probability: self.record.span.probability,
-            state: self.state.clone(),
-            remote: false,
-        }
-    }
-
-    fn details(&mut self) -> &mut Details {
-        let target = self.target;
-        self.record.details.get_or_insert_with(|| Box::new(Details { target, ..Details::default() }))
-    }
-
-    /// Something to gather fields with.
-    pub(super) const fn gather<'a>(&'a mut self, limits: &'a SpanLimits) -> Gather<'a> {
-        Gather { open: self, limits }
+    /// What a span has from a parent in another process, or within one.
+    pub(super) fn inherited(parent: &Sampled, target: &'static str) -> Option<Box<Self>> {
+        (parent.remote || parent.state.is_some()).then(|| {
+            let mut more = Self::new(target);
+            more.state.clone_from(&parent.state);
+            more.details.remote_parent = parent.remote;
+            more
+        })
     }
 
     /// An event within the span. One of level ERROR says that the span failed.
     pub(super) fn event(&mut self, event: &Event<'_>, limits: &SpanLimits) {
         let failed = *event.metadata().level() == Level::ERROR;
-        self.record.span.failed |= failed;
-        let full = self.record.details.as_ref().is_some_and(|d| d.events.len() >= limits.events);
-        if full {
-            self.details().dropped_events += 1;
+        self.failed |= failed;
+        let details = &mut *self.details;
+        if details.events.len() >= limits.events {
+            details.dropped_events += 1;
             return;
         }
         let name = event.metadata().name();
@@ -118,36 +95,51 @@ impl Open {
         };
         event.record(&mut gathered);
         let event = gathered.event;
-        if failed && self.details().status_message.is_none() {
-            self.details().status_message = Some(event.name.clone().into_owned());
+        if failed && details.status_message.is_none() {
+            details.status_message = Some(event.name.clone().into_owned());
         }
-        self.details().events.push(event);
+        details.events.push(event);
     }
 
     /// The span follows from another.
     pub(super) fn link(&mut self, trace: TraceId, span: SpanId, limits: &SpanLimits) {
-        let details = self.details();
-        if details.links.len() < limits.links {
-            details.links.push((trace, span));
+        if self.details.links.len() < limits.links {
+            self.details.links.push((trace, span));
         } else {
-            details.dropped_links += 1;
+            self.details.dropped_links += 1;
         }
     }
+}
 
-    /// It has ended.
-    pub(super) fn close(mut self) -> Box<SpanRecord> {
-        self.record.span.end_ns = stamp_unix_ns().max(self.record.span.start_ns);
-        if self.fixed < MAX_ATTRIBUTES && self.record.details.is_none() {
-            self.record.span.attributes[self.fixed] = Some(("code.namespace", Value::Str(self.target)));
-        }
-        if let Some(state) = self.state.take() {
-            self.details().trace_state = Some((&*state).into());
-        }
-        if self.remote_parent {
-            self.details().remote_parent = true;
-        }
-        self.record
+/// A span that has ended, as the writer takes it.
+pub(super) fn closed(begun: &Begun, site: &Site, end_ns: u64, more: Option<Box<More>>) -> Box<SpanRecord> {
+    let mut attributes = [None; MAX_ATTRIBUTES];
+    for (slot, (field, value)) in attributes.iter_mut().zip(begun.attributes()) {
+        *slot = Some((site.field(field), value));
     }
+    if more.is_none()
+        && let Some(slot) = attributes.get_mut(begun.count())
+    {
+        *slot = Some((NAMESPACE, Value::Str(site.target())));
+    }
+    let failed = more.as_ref().is_some_and(|more| more.failed);
+    let details = more.map(|more| {
+        let More { mut details, state, .. } = *more;
+        details.trace_state = state.map(|state| (&*state).into());
+        details
+    });
+    let span = FinishedSpan {
+        trace: None,
+        parent: begun.parent,
+        name: site.name,
+        start_ns: begun.start_ns,
+        end_ns,
+        failed,
+        reason: begun.reason,
+        probability: begun.probability,
+        attributes,
+    };
+    Box::new(SpanRecord { trace: begun.trace, id: begun.span, span, details })
 }
 
 fn cut(text: &str, limits: &SpanLimits) -> String {
@@ -171,27 +163,60 @@ fn shown(value: &dyn fmt::Debug, limits: &SpanLimits) -> String {
 
 /// Fields of a span, into its attributes.
 pub(super) struct Gather<'a> {
-    open: &'a mut Open,
+    /// What has room for some of them, as long as the span begins.
+    begun: Option<&'a mut Begun>,
+    /// How many it has.
+    fixed: usize,
+    more: &'a mut Option<Box<More>>,
+    target: &'static str,
     limits: &'a SpanLimits,
 }
 
-impl Gather<'_> {
-    fn fixed(&mut self, field: &Field, value: Value, text: Text) {
-        let open = &mut *self.open;
-        if field.name() == "sampling.root" {
+impl<'a> Gather<'a> {
+    /// Of a span that begins.
+    #[inline]
+    pub(super) const fn beginning(
+        begun: &'a mut Begun,
+        more: &'a mut Option<Box<More>>,
+        target: &'static str,
+        limits: &'a SpanLimits,
+    ) -> Self {
+        Self { fixed: begun.count(), begun: Some(begun), more, target, limits }
+    }
+
+    /// Of one that has begun, with so many attributes in a fixed place.
+    pub(super) const fn later(
+        fixed: usize,
+        more: &'a mut Option<Box<More>>,
+        target: &'static str,
+        limits: &'a SpanLimits,
+    ) -> Self {
+        Self { fixed, begun: None, more, target, limits }
+    }
+
+    fn more(&mut self) -> &mut More {
+        let target = self.target;
+        self.more.get_or_insert_with(|| More::new(target))
+    }
+
+    #[inline]
+    fn fixed(&mut self, field: &Field, value: Value, text: impl FnOnce() -> Text) {
+        if field.name() == ROOT_FIELD {
             return;
         }
-        if open.fixed < MAX_ATTRIBUTES && open.fixed < self.limits.attributes {
-            open.record.span.attributes[open.fixed] = Some((field.name(), value));
-            open.fixed += 1;
+        if self.fixed < self.limits.attributes
+            && let Some(begun) = &mut self.begun
+            && begun.add(field.index(), value)
+        {
+            self.fixed += 1;
         } else {
-            self.text(field, text);
+            self.text(field, text());
         }
     }
 
     fn text(&mut self, field: &Field, text: Text) {
-        let (fixed, limit) = (self.open.fixed, self.limits.attributes);
-        let details = self.open.details();
+        let (fixed, limit) = (self.fixed, self.limits.attributes);
+        let details = &mut *self.more().details;
         if fixed + details.attributes.len() < limit {
             details.attributes.push((Cow::Borrowed(field.name()), text));
         } else {
@@ -201,10 +226,11 @@ impl Gather<'_> {
 
     /// Fields that OpenTelemetry gives a meaning.
     fn special(&mut self, field: &Field, text: &str) -> bool {
+        let limits = self.limits;
         match field.name() {
-            "otel.name" => self.open.details().name = Some(cut(text, self.limits)),
+            "otel.name" => self.more().details.name = Some(cut(text, limits)),
             "otel.kind" => {
-                self.open.details().kind = match text.to_ascii_lowercase().as_str() {
+                self.more().details.kind = match text.to_ascii_lowercase().as_str() {
                     "server" => SpanKind::Server,
                     "client" => SpanKind::Client,
                     "producer" => SpanKind::Producer,
@@ -212,9 +238,9 @@ impl Gather<'_> {
                     _ => SpanKind::Internal,
                 }
             }
-            "otel.status_code" => self.open.record.span.failed = text.eq_ignore_ascii_case("error"),
+            "otel.status_code" => self.more().failed = text.eq_ignore_ascii_case("error"),
             "otel.status_message" | "otel.status_description" => {
-                self.open.details().status_message = Some(cut(text, self.limits));
+                self.more().details.status_message = Some(cut(text, limits));
             }
             _ => return false,
         }
@@ -223,24 +249,27 @@ impl Gather<'_> {
 }
 
 impl Visit for Gather<'_> {
+    #[inline]
     fn record_u64(&mut self, field: &Field, value: u64) {
-        let text = i64::try_from(value).map_or_else(|_| Text::Owned(value.to_string()), Text::I64);
-        self.fixed(field, Value::U64(value), text);
+        self.fixed(field, Value::U64(value), || whole(value));
     }
 
+    #[inline]
     fn record_i64(&mut self, field: &Field, value: i64) {
         match u64::try_from(value) {
-            Ok(positive) => self.fixed(field, Value::U64(positive), Text::I64(value)),
+            Ok(positive) => self.fixed(field, Value::U64(positive), || Text::I64(value)),
             Err(_) => self.text(field, Text::I64(value)),
         }
     }
 
+    #[inline]
     fn record_f64(&mut self, field: &Field, value: f64) {
-        self.fixed(field, Value::F64(value), Text::F64(value));
+        self.fixed(field, Value::F64(value), || Text::F64(value));
     }
 
+    #[inline]
     fn record_bool(&mut self, field: &Field, value: bool) {
-        self.fixed(field, Value::Bool(value), Text::Bool(value));
+        self.fixed(field, Value::Bool(value), || Text::Bool(value));
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
@@ -250,7 +279,7 @@ impl Visit for Gather<'_> {
     }
 
     fn record_error(&mut self, field: &Field, value: &(dyn std::error::Error + 'static)) {
-        self.open.record.span.failed = true;
+        self.more().failed = true;
         self.text(field, Text::Owned(cut(&value.to_string(), self.limits)));
     }
 
@@ -260,6 +289,11 @@ impl Visit for Gather<'_> {
             self.text(field, Text::Owned(text));
         }
     }
+}
+
+/// A whole number, as a text if it needs all of its bits.
+fn whole(n: u64) -> Text {
+    i64::try_from(n).map_or_else(|_| Text::Owned(n.to_string()), Text::I64)
 }
 
 /// Fields of an event.
@@ -280,7 +314,7 @@ impl GatherEvent<'_> {
 
 impl Visit for GatherEvent<'_> {
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.add(field, i64::try_from(value).map_or_else(|_| Text::Owned(value.to_string()), Text::I64));
+        self.add(field, whole(value));
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {

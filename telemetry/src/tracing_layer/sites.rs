@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     sync::{
-        PoisonError, RwLock,
+        OnceLock, PoisonError, RwLock,
         atomic::{AtomicU8, Ordering},
     },
 };
@@ -13,7 +13,7 @@ use tracing::Metadata;
 use crate::sampling::{Operation, Shared};
 
 /// The field by which a callsite says that it may begin a trace though it is also a child.
-const ROOT_FIELD: &str = "sampling.root";
+pub(super) const ROOT_FIELD: &str = "sampling.root";
 
 /// What is known of a callsite.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,9 +34,31 @@ pub(super) enum Kind {
 pub(super) struct Site {
     kind: AtomicU8,
     pub(super) operation: &'static Operation,
+    pub(super) name: &'static str,
+    /// The module, once a span of it was made.
+    target: OnceLock<&'static str>,
+    /// Names of its fields, by their indices.
+    fields: Box<[&'static str]>,
 }
 
 impl Site {
+    /// The module that it lies in; empty if no span of it was ever made.
+    pub(super) fn target(&self) -> &'static str {
+        self.target.get().copied().unwrap_or_default()
+    }
+
+    /// A span of it is made.
+    #[inline]
+    pub(super) fn is_made(&self, metadata: &'static Metadata<'static>) {
+        self.target.get_or_init(|| metadata.target());
+    }
+
+    /// The name of a field.
+    #[inline]
+    pub(super) fn field(&self, index: usize) -> &'static str {
+        self.fields.get(index).copied().unwrap_or_default()
+    }
+
     pub(super) fn kind(&self) -> Kind {
         match self.kind.load(Ordering::Relaxed) {
             0 => Kind::New,
@@ -81,10 +103,14 @@ impl Sites {
         self.find(key(metadata), metadata, shared)
     }
 
+    /// One that is known already.
+    pub(super) fn known(&self, key: usize) -> Option<&'static Site> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).get(&key).copied()
+    }
+
     /// As [`Self::get`], by metadata of which only the address lives long.
     pub(super) fn find(&self, key: usize, metadata: &Metadata<'_>, shared: &Shared) -> &'static Site {
-        let known = self.0.read().unwrap_or_else(PoisonError::into_inner).get(&key).copied();
-        if let Some(site) = known {
+        if let Some(site) = self.known(key) {
             return site;
         }
         let mut sites = self.0.write().unwrap_or_else(PoisonError::into_inner);
@@ -95,6 +121,9 @@ impl Sites {
             Box::leak(Box::new(Site {
                 kind: AtomicU8::new(kind as u8),
                 operation: shared.operation(metadata.name()),
+                name: metadata.name(),
+                target: OnceLock::new(),
+                fields: metadata.fields().iter().map(|field| field.name()).collect(),
             }))
         })
     }

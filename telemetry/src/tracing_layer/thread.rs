@@ -16,10 +16,14 @@ use ng_core::{
 };
 use rand::rngs::SmallRng;
 
-use super::{scopes::Scopes, sites::Site};
+use super::{
+    scopes::Scopes,
+    sites::{Kind, Site},
+};
 use crate::{
-    sampling::{Shared, Tally, countdown::Countdown},
-    spans::Ids,
+    owned::OwnedCell,
+    sampling::{Shared, Tally, countdown::Countdown, counts::Block},
+    spans::{Ids, SpanRing},
 };
 
 /// What a thread is within.
@@ -54,12 +58,33 @@ pub(super) type Scope = Option<Sampled>;
 /// changes nothing: a countdown has no memory.
 const PLACES: usize = 64;
 
-/// The countdown of one callsite.
+/// The number of a callsite's place.
+#[inline(always)]
+pub(super) const fn place_of(key: usize) -> usize {
+    // Callsites lie a few words apart.
+    (key >> 5 ^ key >> 11) % PLACES
+}
+
+/// What a place is stamped with: changes with the layer and with each change of a rate.
+#[inline(always)]
+pub(super) const fn stamp(layer: u64, version: u64) -> u64 {
+    layer << 40 ^ version
+}
+
+/// Whether a layer gave this stamp.
+const fn of_layer(stamp: u64, layer: u64) -> bool {
+    stamp >> 40 == layer
+}
+
+/// The countdown of one callsite. A cache line.
+#[repr(align(64))]
 pub(super) struct Place {
     /// The callsite.
     pub(super) key: Cell<usize>,
     /// The layer and the version of the rates that it was looked up for.
     pub(super) stamp: Cell<u64>,
+    /// Where its operations are counted.
+    pub(super) cell: Cell<Option<&'static OwnedCell>>,
     pub(super) countdown: Cell<Countdown>,
     pub(super) site: Cell<Option<&'static Site>>,
 }
@@ -69,8 +94,25 @@ impl Place {
         Self {
             key: Cell::new(0),
             stamp: Cell::new(0),
+            cell: Cell::new(None),
             countdown: Cell::new(Countdown::NEVER),
             site: Cell::new(None),
+        }
+    }
+
+    /// Passes over an operation of its callsite, if it is not to be sampled.
+    #[inline(always)]
+    pub(super) fn pass(&self) -> bool {
+        self.cell.get().is_some_and(|cell| self.countdown.get().pass(cell))
+    }
+
+    /// Leaves the callsite: what was counted of it is told.
+    pub(super) fn leave(&self) {
+        if self.key.replace(0) != 0
+            && let (Some(site), Some(cell)) = (self.site.get(), self.cell.get())
+            && site.kind() != Kind::Child
+        {
+            site.operation.passed(self.countdown.get().passed(cell.own()));
         }
     }
 }
@@ -88,8 +130,8 @@ pub(super) struct Hot {
 /// What `enabled` decided for a span outside of all scopes.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Pending {
-    /// It begins a sampled trace.
-    Root { reason: Reason, probability: f64 },
+    /// It begins a sampled trace, with these ids.
+    Root { ids: (TraceId, SpanId), decided: (Reason, f64) },
     /// It shows which spans are made within it.
     Probe,
 }
@@ -105,11 +147,18 @@ pub(super) struct Lane {
     layer: u64,
     pub(super) random: SmallRng,
     pub(super) tally: Arc<Tally>,
+    /// Where its places count.
+    pub(super) block: &'static Block,
+    /// Where its finished spans go; there is none before the first.
+    pub(super) spans: Option<SpanRing>,
     shared: Arc<Shared>,
 }
 
 impl Drop for Lane {
     fn drop(&mut self) {
+        // The block's next owner counts in it.
+        hot(|hot| hot.forget(self.layer));
+        self.shared.counts.give_back(self.block);
         self.shared.roster.leave(&self.tally);
     }
 }
@@ -155,8 +204,18 @@ impl Hot {
     /// Where a callsite's countdown is, or another's that it shares the place with.
     #[inline(always)]
     pub(super) fn place(&self, key: usize) -> &Place {
-        // Callsites lie a few words apart.
-        &self.places[(key >> 5 ^ key >> 11) % PLACES]
+        &self.places[place_of(key)]
+    }
+
+    /// Where callsites of a layer count is no longer this thread's.
+    fn forget(&self, layer: u64) {
+        for place in &self.places {
+            if of_layer(place.stamp.get(), layer) {
+                place.leave();
+                place.cell.set(None);
+                place.stamp.set(0);
+            }
+        }
     }
 
     /// A key that no scope has.
@@ -171,10 +230,16 @@ impl Hot {
     #[inline(always)]
     pub(super) fn enter_sampled(&self, ids: (TraceId, SpanId), decided: (Reason, f64)) -> u64 {
         let key = self.new_key();
+        self.enter_sampled_as(key, ids, decided);
+        key
+    }
+
+    /// As [`Self::enter_sampled`], under a key of the caller's.
+    #[inline(always)]
+    pub(super) fn enter_sampled_as(&self, key: u64, ids: (TraceId, SpanId), decided: (Reason, f64)) {
         if self.scopes.enter_sampled(key, ids, decided, self.mode.get()) {
             self.mode.set(Mode::Sampled);
         }
-        key
     }
 
     /// Sets the mode without a scope, and gives the one before: for a guard that ends where it began.
@@ -185,14 +250,15 @@ impl Hot {
 }
 
 impl Cold {
-    /// The thread's part in the sampler of a layer.
+    /// The thread's part in the sampler of a layer, and its ids.
     pub(super) fn lane(
         &mut self,
         layer: u64,
         shared: &Arc<Shared>,
         random: impl FnOnce() -> SmallRng,
-    ) -> &mut Lane {
-        let at = self.lanes.iter().position(|lane| lane.layer == layer).unwrap_or_else(|| {
+    ) -> (&mut Lane, &mut Ids) {
+        let at = self.lanes.iter().position(|lane| lane.layer == layer);
+        let at = at.unwrap_or_else(|| {
             if self.lanes.len() >= LANES {
                 self.lanes.remove(0);
             }
@@ -200,11 +266,13 @@ impl Cold {
                 layer,
                 random: random(),
                 tally: shared.tally(),
+                block: shared.counts.take(),
+                spans: None,
                 shared: Arc::clone(shared),
             });
             self.lanes.len() - 1
         });
-        &mut self.lanes[at]
+        (&mut self.lanes[at], &mut self.ids)
     }
 }
 

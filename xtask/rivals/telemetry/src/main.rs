@@ -7,6 +7,7 @@
 
 mod metrics;
 mod operation;
+mod served;
 mod spans;
 
 use std::process::ExitCode;
@@ -21,6 +22,9 @@ use serde::Serialize;
 struct Cli {
     #[command(flatten)]
     common: rivals_common::Args,
+    /// Measures one system whenever standard input asks for it: how the program calls itself.
+    #[arg(long, hide = true, value_name = "CASE/SYSTEM")]
+    serve: Option<String>,
 }
 
 /// One line of the table.
@@ -44,7 +48,12 @@ struct Document {
 }
 
 fn main() -> ExitCode {
-    finish("rivals-telemetry", measure(&Cli::parse().common))
+    let cli = Cli::parse();
+    let done = match &cli.serve {
+        Some(which) => spans::served(which).and_then(|subject| served::serve(&subject)),
+        None => measure(&cli.common),
+    };
+    finish("rivals-telemetry", done)
 }
 
 fn measure(args: &rivals_common::Args) -> Result<(), String> {

@@ -33,7 +33,14 @@ fn subject(
     settle: impl Fn() + Sync + 'static,
     on_a_thread: impl Fn(Timed<'_>) + Sync + 'static,
 ) -> Subject {
-    Subject { case, system, operations: MANY, on_a_thread: Box::new(on_a_thread), settle: Box::new(settle) }
+    Subject {
+        case,
+        system,
+        operations: MANY,
+        on_a_thread: Box::new(on_a_thread),
+        settle: Box::new(settle),
+        served: None,
+    }
 }
 
 /// A loop with a handle that counts and one that observes.
@@ -73,7 +80,7 @@ pub(crate) fn subjects() -> Result<Vec<Subject>, String> {
     let registry = Arc::new(Registry::new(&RegistryOptions::default()));
     let ours = registry.counter(&MetricDesc::new("rivals_total", "")).map_err(|e| wrong(&e))?;
     let ours_histogram = registry.histogram(&MetricDesc::new("rivals_ns", "")).map_err(|e| wrong(&e))?;
-    let registry_too = Arc::clone(&registry);
+    let (registry_too, registry_again) = (Arc::clone(&registry), Arc::clone(&registry));
 
     let prometheus = prometheus::IntCounter::new("rivals_total", "-").map_err(|e| wrong(&e))?;
     let options = prometheus::HistogramOpts::new("rivals_seconds", "-").buckets(BUCKETS.to_vec());
@@ -104,7 +111,16 @@ pub(crate) fn subjects() -> Result<Vec<Subject>, String> {
             "ng-telemetry",
             || (),
             move |timed| {
-                let mut lane = registry.open_lane();
+                let mut counter = registry.bind(ours);
+                looped!(timed, |_n| counter.add(1));
+            },
+        ),
+        subject(
+            "counter",
+            "ng-telemetry (lane, by id)",
+            || (),
+            move |timed| {
+                let mut lane = registry_again.open_lane();
                 looped!(timed, |_n| lane.add(ours, 1));
             },
         ),

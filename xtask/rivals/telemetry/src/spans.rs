@@ -17,6 +17,7 @@ use opentelemetry_sdk::trace::{
 use tracing_subscriber::layer::SubscriberExt as _;
 
 use crate::operation::{FEW, MANY, Subject, Timed, buffer, operations};
+use crate::served::Served;
 
 /// Takes spans and keeps none.
 #[derive(Debug)]
@@ -55,13 +56,19 @@ fn case(sampled: bool, macros: bool) -> (&'static str, u64) {
     }
 }
 
-fn by_macros(dispatch: &tracing::Dispatch, timed: Timed<'_>) {
-    tracing::dispatcher::with_default(dispatch, || {
-        let mut buffer = buffer();
-        timed(&mut |count| {
-            operations(&mut buffer, count, |n| drop(tracing::info_span!("token.create", n).entered()));
-        });
+fn by_macros(timed: Timed<'_>) {
+    let mut buffer = buffer();
+    timed(&mut |count| {
+        operations(&mut buffer, count, |n| drop(tracing::info_span!("token.create", n).entered()));
     });
+}
+
+/// Makes a layer the program's one subscriber.
+fn install(
+    layer: impl tracing_subscriber::Layer<tracing_subscriber::Registry> + Send + Sync,
+) -> Result<(), String> {
+    let subscriber = tracing_subscriber::registry().with(layer);
+    tracing::subscriber::set_global_default(subscriber).map_err(|error| error.to_string())
 }
 
 fn ours(sampled: bool, macros: bool) -> Result<Subject, String> {
@@ -73,9 +80,8 @@ fn ours(sampled: bool, macros: bool) -> Result<Subject, String> {
     let (case, operations_) = case(sampled, macros);
     let settled = Arc::clone(&writer);
     let on_a_thread: Box<dyn Fn(Timed<'_>) + Sync> = if macros {
-        let layer = SamplingLayer::new(sampler, &writer);
-        let dispatch = tracing::Dispatch::new(tracing_subscriber::registry().with(layer));
-        Box::new(move |timed| by_macros(&dispatch, timed))
+        install(SamplingLayer::new(sampler, &writer))?;
+        Box::new(by_macros)
     } else {
         Box::new(move |timed| {
             let mut ops = Ops::new(Arc::clone(&sampler), &writer);
@@ -96,6 +102,7 @@ fn ours(sampled: bool, macros: bool) -> Result<Subject, String> {
         settle: Box::new(move || {
             settled.flush(Duration::from_secs(10));
         }),
+        served: None,
     })
 }
 
@@ -119,21 +126,22 @@ fn opentelemetry(sampled: bool) -> Subject {
             });
         }),
         settle: Box::new(move || drop(settled.force_flush())),
+        served: None,
     }
 }
 
-fn tracing_opentelemetry(sampled: bool) -> Subject {
+fn tracing_opentelemetry(sampled: bool) -> Result<Subject, String> {
     let provider = otel(sampled);
-    let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("rivals"));
-    let dispatch = tracing::Dispatch::new(tracing_subscriber::registry().with(layer));
+    install(tracing_opentelemetry::layer().with_tracer(provider.tracer("rivals")))?;
     let (case, operations) = case(sampled, true);
-    Subject {
+    Ok(Subject {
         case,
         system: "tracing-opentelemetry",
         operations,
-        on_a_thread: Box::new(move |timed| by_macros(&dispatch, timed)),
+        on_a_thread: Box::new(by_macros),
         settle: Box::new(move || drop(provider.force_flush())),
-    }
+        served: None,
+    })
 }
 
 fn fastrace(sampled: bool) -> Subject {
@@ -153,6 +161,32 @@ fn fastrace(sampled: bool) -> Subject {
             });
         }),
         settle: Box::new(fastrace::flush),
+        served: None,
+    }
+}
+
+/// A system at macros, in a process of its own.
+fn apart(system: &'static str, sampled: bool) -> Result<Subject, String> {
+    let (case, operations) = case(sampled, true);
+    let served = Served::start(&format!("{case}/{system}"))?;
+    Ok(Subject {
+        case,
+        system,
+        operations,
+        on_a_thread: Box::new(|_| ()),
+        settle: Box::new(|| ()),
+        served: Some(served),
+    })
+}
+
+/// What such a process measures.
+pub(crate) fn served(which: &str) -> Result<Subject, String> {
+    let (case, system) = which.split_once('/').unwrap_or_default();
+    let sampled = case == "span_sampled_tracing_macros";
+    match system {
+        "ng-telemetry" => ours(sampled, true),
+        "tracing-opentelemetry" => tracing_opentelemetry(sampled),
+        _ => Err(format!("no system {which:?} is measured by itself")),
     }
 }
 
@@ -166,9 +200,9 @@ pub(crate) fn subjects() -> Result<Vec<Subject>, String> {
         ours(true, false)?,
         opentelemetry(true),
         fastrace(true),
-        ours(false, true)?,
-        tracing_opentelemetry(false),
-        ours(true, true)?,
-        tracing_opentelemetry(true),
+        apart("ng-telemetry", false)?,
+        apart("tracing-opentelemetry", false)?,
+        apart("ng-telemetry", true)?,
+        apart("tracing-opentelemetry", true)?,
     ])
 }
