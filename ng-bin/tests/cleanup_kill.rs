@@ -133,7 +133,7 @@ fn run_and_kill(dir: &Path, round: u64, of_tenants: bool) {
     let mut child = command.spawn().unwrap();
     let lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let mut middle = lines.map_while(Result::ok).filter(|line| line.contains("in the middle"));
-    middle.next().expect("a cleanup comes to its middle");
+    assert!(middle.next().is_some(), "a cleanup comes to its middle");
     std::thread::sleep(Duration::from_millis(round * 3));
     child.kill().unwrap();
     child.wait().unwrap();

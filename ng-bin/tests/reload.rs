@@ -189,7 +189,9 @@ fn exactly_the_keys_that_the_reference_calls_live_come_in_force() {
         if layers.iter().chain(&pair).any(|key| *key == setting.key) {
             continue;
         }
-        let live = house.reloader.in_force().explain(&setting.key).unwrap()[0].live;
+        // What of the service is live is the service's to follow, and here is none.
+        let live = house.reloader.in_force().explain(&setting.key).unwrap()[0].live
+            && !setting.key.starts_with("serve.");
         // Another value that the key and the rules take.
         let other = OTHERS
             .split_whitespace()
