@@ -12,6 +12,7 @@ use opentelemetry_proto::tonic::{
     },
     resource::v1::Resource,
 };
+use opentelemetry_proto::transform::common::tonic::ResourceAttributesWithSchema;
 
 use crate::metrics::snapshot::{FamilySnapshot, SeriesSnapshot, SeriesValue};
 use crate::metrics::{Kind, read_labels};
@@ -31,7 +32,7 @@ pub(super) struct Window {
 /// The request that carries it all.
 pub(super) fn request(
     families: &[FamilySnapshot],
-    service: &str,
+    resource: &ResourceAttributesWithSchema,
     window: Window,
 ) -> ExportMetricsServiceRequest {
     let scope = InstrumentationScope {
@@ -42,10 +43,7 @@ pub(super) fn request(
     let metrics = families.iter().map(|family| metric(family, window)).collect();
     ExportMetricsServiceRequest {
         resource_metrics: vec![ResourceMetrics {
-            resource: Some(Resource {
-                attributes: vec![label("service.name".to_owned(), service.to_owned())],
-                ..Resource::default()
-            }),
+            resource: Some(Resource { attributes: resource.attributes.0.clone(), ..Resource::default() }),
             scope_metrics: vec![ScopeMetrics { scope: Some(scope), metrics, ..ScopeMetrics::default() }],
             ..ResourceMetrics::default()
         }],

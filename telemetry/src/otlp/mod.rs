@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `options` | where to, and how |
 //! | `client` | how a request reaches it, and what the receiver says |
+//! | `resource` | who sends |
 //! | `spans` | the exporter of spans |
 //! | `metrics` | a snapshot of the registry as OTLP has it |
 //! | `push` | the thread that sends it |
@@ -16,6 +17,7 @@ mod client;
 mod metrics;
 mod options;
 mod push;
+mod resource;
 mod spans;
 
 pub use options::{OtlpError, OtlpOptions, Protocol};

@@ -19,6 +19,7 @@ use super::{
     client::{Client, Signal, Verdict, runtime},
     metrics::{Window, request},
     options::{OtlpError, OtlpOptions},
+    resource::describe,
 };
 use crate::Registry;
 
@@ -108,13 +109,14 @@ impl MetricPusher {
         shared.show(&registry);
         let (telling, timeout) = (Arc::clone(&shared), options.timeout);
         let interval = interval.max(Duration::from_millis(100));
+        let resource = describe(&options.service);
         let start_ns = precise_unix_ns();
         let thread = std::thread::Builder::new().name("ng-otlp-metrics".to_owned()).spawn(move || {
             let mut stop = false;
             while !stop {
                 stop = telling.wait(interval);
                 let window = Window { start_ns, now_ns: precise_unix_ns() };
-                let request = request(&registry.snapshot(), &options.service, window);
+                let request = request(&registry.snapshot(), &resource, window);
                 let sent = runtime.block_on(client.send(&request, options.timeout));
                 telling.tell(sent, &options.shown());
             }
