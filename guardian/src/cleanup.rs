@@ -8,6 +8,7 @@ use crate::report::CleanupReport;
 use crate::shared::Shared;
 use ng_core::admission::{PoolReclaim, Reclaim};
 use ng_core::events::{Event, EventKind};
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 /// What is cleaned up.
@@ -22,6 +23,14 @@ impl Scope<'_> {
         match self {
             Scope::Whole => shared.set_obstacle(obstacle),
             Scope::Pool(watch) => watch.set_obstacle(obstacle),
+        }
+    }
+
+    /// Whether what frees, or what it frees for, has changed since the last look; told once.
+    pub(crate) fn take_changed(self, shared: &Shared) -> bool {
+        match self {
+            Scope::Whole => shared.cleanup_changed.swap(false, Ordering::AcqRel),
+            Scope::Pool(watch) => watch.take_changed(),
         }
     }
 

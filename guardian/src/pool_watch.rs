@@ -8,6 +8,7 @@ use crate::report::{CleanupReport, PoolReport};
 use crate::shared::lock;
 use ng_core::store::DomainSet;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// See the [module](self).
 #[derive(Debug)]
@@ -18,6 +19,8 @@ pub(crate) struct PoolWatch {
     pub(crate) domains: DomainSet,
     /// Whether it is within the guardian's own quota.
     pub(crate) in_tokens: bool,
+    /// Marks, limit, or what frees, since the thread last looked.
+    changed: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -32,7 +35,8 @@ impl PoolWatch {
     pub(crate) fn new(planned: PlannedPool) -> Self {
         let PlannedPool { name, pool, domains, in_tokens, marks } = planned;
         let state = State { marks, obstacle: Obstacle::None, report: PoolReport::default() };
-        Self { pool, name, domains, in_tokens, state: Mutex::new(state) }
+        let changed = AtomicBool::new(false);
+        Self { pool, name, domains, in_tokens, changed, state: Mutex::new(state) }
     }
 
     /// The marks in force.
@@ -42,6 +46,17 @@ impl PoolWatch {
 
     pub(crate) fn set_marks(&self, marks: MarkFractions) {
         lock(&self.state).marks = marks;
+        self.set_changed();
+    }
+
+    /// The thread shall look anew.
+    pub(crate) fn set_changed(&self) {
+        self.changed.store(true, Ordering::Release);
+    }
+
+    /// Whether it shall; told once.
+    pub(crate) fn take_changed(&self) -> bool {
+        self.changed.swap(false, Ordering::AcqRel)
     }
 
     /// Why no cleanup helps just now.

@@ -32,8 +32,6 @@ pub(crate) struct Shared {
     pub(crate) quotas: Mutex<BTreeMap<String, Pool>>,
     /// Those that were planned, in the order of the plan.
     pub(crate) watched: Vec<Arc<PoolWatch>>,
-    /// Marks or limits of these have changed since the thread last looked.
-    pub(crate) pools_changed: AtomicBool,
     rearm: f64,
     domains: [Option<Pool>; DOMAINS],
     has_domains: bool,
@@ -101,7 +99,6 @@ impl Shared {
             pool,
             quotas: Mutex::new(pools),
             watched: watched.into_iter().map(PoolWatch::new).map(Arc::new).collect(),
-            pools_changed: AtomicBool::new(false),
             rearm: options.rearm,
             has_domains: domains.iter().any(Option::is_some),
             domains,
@@ -251,7 +248,6 @@ impl Shared {
             let _ = watched.pool.set_rate(spec.options.rate);
             watched.set_marks(marks);
         }
-        self.pools_changed.store(true, Ordering::Release);
         self.wake();
         Ok(())
     }
@@ -259,7 +255,9 @@ impl Shared {
     pub(crate) fn set_reclaim(&self, reclaim: Weak<dyn Reclaim>) {
         *lock(&self.reclaim) = Some(reclaim);
         self.cleanup_changed.store(true, Ordering::Release);
-        self.pools_changed.store(true, Ordering::Release);
+        for watched in &self.watched {
+            watched.set_changed();
+        }
         self.wake();
     }
 

@@ -176,20 +176,12 @@ impl Watcher {
     }
 
     fn look_at_marks(&mut self) {
-        if self.shared.cleanup_changed.swap(false, Ordering::AcqRel) {
-            self.marks.arm_cleanup();
-        }
         look(&self.shared, Scope::Whole, &mut self.marks);
     }
 
     /// One after the other: while one is cleaned up, the others and the whole wait.
     fn look_at_pools(&mut self) {
-        let changed = self.shared.pools_changed.swap(false, Ordering::AcqRel);
         for (watch, marks) in &mut self.pools {
-            if changed {
-                marks.change(watch.marks());
-                marks.arm_cleanup();
-            }
             look(&self.shared, Scope::Pool(watch), marks);
         }
     }
@@ -220,6 +212,15 @@ impl Watcher {
 fn look(shared: &Shared, scope: Scope<'_>, marks: &mut Marks) {
     loop {
         let (used, limit) = scope.level(shared);
+        // After the level, which may be older than the change; and at each look, so that a cleanup which
+        // begins below has seen the change and no second one comes of it.
+        if scope.take_changed(shared) {
+            if let Scope::Pool(watch) = scope {
+                marks.change(watch.marks());
+            }
+            marks.arm_cleanup();
+            continue;
+        }
         let seen = marks.observe(used, limit, Instant::now());
         act(shared, scope, marks, seen, used, limit);
         let alarm = marks.alarm(limit).unwrap_or(u64::MAX);
