@@ -566,6 +566,34 @@ fn a_receiver_that_talks_nonsense_costs_spans_and_no_time() {
 }
 
 #[test]
+fn a_receiver_that_asks_to_be_left_alone_for_ever_ends_no_thread() {
+    use std::io::{Read as _, Write as _};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            drop((&stream).read(&mut [0; 4096]));
+            let answer = format!(
+                "HTTP/1.1 503 Busy\r\nRetry-After: {}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
+                u64::MAX
+            );
+            drop((&stream).write_all(answer.as_bytes()));
+        }
+    });
+    let options = OtlpOptions::new(&endpoint, Protocol::Http);
+    let registry = Arc::new(Registry::new(&RegistryOptions::default()));
+    let pusher = MetricPusher::start(registry, options.clone(), Duration::from_millis(100)).unwrap();
+    let failed = peers::eventually(PATIENCE, || Some(pusher.stats().failed).filter(|failed| *failed >= 2));
+    assert!(failed.is_some(), "{:?} {:?}", pusher.stats(), pusher.last_error());
+    let writer = SpanWriter::start(quiet(OtlpSpans::new(&options).unwrap())).unwrap();
+    let mut lane = writer.open_lane();
+    lane.finish(&sample_span("lost")).unwrap();
+    assert!(writer.flush(PATIENCE));
+    let why = writer.last_error().expect("it is told").to_string();
+    assert!(why.contains("HTTP 503"), "{why}");
+}
+
+#[test]
 fn a_slow_receiver_gets_what_fits_and_the_rest_is_counted() {
     let Some(receiver) = receiver(Protocol::Http, "0.2") else { return };
     let options = receiver.options(Protocol::Http);

@@ -130,7 +130,8 @@ impl<S: Signal> Client<S> {
             let Some(at_least) = again else { return Err(why) };
             pause = pause.max(at_least);
             attempt += 1;
-            if attempt > self.retries || Instant::now() + pause >= deadline {
+            // Compared as durations: what a receiver asks for may be beyond any moment.
+            if attempt > self.retries || pause >= deadline.saturating_duration_since(Instant::now()) {
                 return Err(why);
             }
             tokio::time::sleep(pause).await;
