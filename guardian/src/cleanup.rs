@@ -1,6 +1,7 @@
 //! One cleanup, of the whole or of a pool: calls what frees, measures it, and tells of it. When one is
 //! due is the marks' business.
 
+use crate::marks::MarkFractions;
 use crate::notices::Notice;
 use crate::obstacle::Obstacle;
 use crate::pool_watch::PoolWatch;
@@ -31,6 +32,14 @@ impl Scope<'_> {
         match self {
             Scope::Whole => shared.cleanup_changed.swap(false, Ordering::AcqRel),
             Scope::Pool(watch) => watch.take_changed(),
+        }
+    }
+
+    /// The marks in force.
+    pub(crate) fn marks(self, shared: &Shared) -> MarkFractions {
+        match self {
+            Scope::Whole => shared.marks(),
+            Scope::Pool(watch) => watch.marks(),
         }
     }
 

@@ -7,7 +7,7 @@ use crate::error::GuardianError;
 use crate::lane::GuardianLane;
 use crate::memory::MemoryReport;
 use crate::notices::Subscription;
-use crate::options::GuardianOptions;
+use crate::options::{GuardianOptions, MarkLevels};
 use crate::pools::{Pool, PoolError, PoolOptions, PoolSpec};
 use crate::quota::{Limits, bytes_of};
 use crate::report::{GuardianReport, PoolReport};
@@ -157,6 +157,21 @@ impl Guardian {
         limits.validate()?;
         self.shared.set_limits(limits);
         Ok(())
+    }
+
+    /// The marks in force.
+    #[must_use]
+    pub fn marks(&self) -> MarkLevels {
+        *lock(&self.shared.levels)
+    }
+
+    /// Changes the marks while lanes run; one that differs counts as never crossed, so a level above it
+    /// is told, or cleaned up, at once.
+    ///
+    /// # Errors
+    /// [`GuardianError`]; the marks stay as they were then.
+    pub fn set_marks(&self, marks: MarkLevels) -> Result<(), GuardianError> {
+        self.shared.set_marks(marks)
     }
 
     /// Puts limits, rates and marks of planned pools ([`GuardianOptions::pools`]) in force while lanes

@@ -42,7 +42,7 @@ pub use guardian::Guardian;
 pub use lane::GuardianLane;
 pub use memory::{AllocatorFigures, AllocatorStats, MemoryReader, MemoryReport, RealMemory};
 pub use notices::{Notice, Subscription};
-pub use options::{ConstitutionHook, GuardianOptions, Mark, MarkCrossed, MarkHook};
+pub use options::{ConstitutionHook, GuardianOptions, Mark, MarkCrossed, MarkHook, MarkLevels};
 pub use pools::{
     Pool, PoolError, PoolLane, PoolLevel, PoolOptions, PoolRefusal, PoolSpec, RateLimit, Reservation,
 };

@@ -161,26 +161,7 @@ impl GuardianOptions {
     /// The first [`GuardianError`] found, apart from those of the constitution.
     pub fn validate(&self) -> Result<(), GuardianError> {
         self.limits.validate()?;
-        let fractions = [
-            ("soft_mark", self.soft_mark),
-            ("cleanup_mark", self.cleanup_mark),
-            ("rearm", self.rearm),
-            ("cleanup_target", self.cleanup_target),
-        ];
-        for (option, given) in fractions {
-            if !(given > 0.0 && given <= 1.0) {
-                return Err(GuardianError::NoFraction { option, given });
-            }
-        }
-        let soft = ("soft_mark", self.soft_mark);
-        let cleanup = ("cleanup_mark", self.cleanup_mark);
-        below(soft, cleanup, "the warning comes before the cleanup, such as 0.80 and 0.95")?;
-        below(
-            ("cleanup_target", self.cleanup_target),
-            cleanup,
-            "a cleanup must free something, such as 0.80",
-        )?;
-        below(("rearm", self.rearm), soft, "use could never sink that far, write such as 0.05")?;
+        self.levels().validate(self.rearm)?;
         if self.memory_mark != 0.0 {
             let fractions = [("memory_mark", self.memory_mark), ("memory_rearm", self.memory_rearm)];
             for (option, given) in fractions {
@@ -216,12 +197,42 @@ impl GuardianOptions {
         Ok(())
     }
 
-    pub(crate) fn marks(&self) -> MarkFractions {
-        MarkFractions {
-            soft: Some(self.soft_mark),
-            cleanup: Some(CleanupAt { mark: self.cleanup_mark, target: self.cleanup_target }),
-            rearm: self.rearm,
+    pub(crate) const fn levels(&self) -> MarkLevels {
+        let Self { soft_mark, cleanup_mark, cleanup_target, .. } = *self;
+        MarkLevels { soft_mark, cleanup_mark, cleanup_target }
+    }
+}
+
+/// The marks of the quota on tokens, as shares of its limit above 0 and at most 1.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct MarkLevels {
+    /// Above it a warning is recorded; below `cleanup_mark`, and above [`GuardianOptions::rearm`].
+    pub soft_mark: f64,
+    /// Above it a cleanup starts.
+    pub cleanup_mark: f64,
+    /// What a cleanup brings use down to; below `cleanup_mark`.
+    pub cleanup_target: f64,
+}
+
+impl MarkLevels {
+    /// Whether they make sense together.
+    pub(crate) fn validate(&self, rearm: f64) -> Result<(), GuardianError> {
+        let soft = ("soft_mark", self.soft_mark);
+        let cleanup = ("cleanup_mark", self.cleanup_mark);
+        let target = ("cleanup_target", self.cleanup_target);
+        for (option, given) in [soft, cleanup, ("rearm", rearm), target] {
+            if !(given > 0.0 && given <= 1.0) {
+                return Err(GuardianError::NoFraction { option, given });
+            }
         }
+        below(soft, cleanup, "the warning comes before the cleanup, such as 0.80 and 0.95")?;
+        below(target, cleanup, "a cleanup must free something, such as 0.80")?;
+        below(("rearm", rearm), soft, "use could never sink that far, write such as 0.05")
+    }
+
+    pub(crate) const fn fractions(&self, rearm: f64) -> MarkFractions {
+        let cleanup = CleanupAt { mark: self.cleanup_mark, target: self.cleanup_target };
+        MarkFractions { soft: Some(self.soft_mark), cleanup: Some(cleanup), rearm }
     }
 }
 

@@ -3,11 +3,12 @@
 use crate::constitution::{Bounds, Constitution, ConstitutionError};
 use crate::error::GuardianError;
 use crate::lease::{LeasePool, Shortfall};
+use crate::marks::MarkFractions;
 use crate::memory::Readings;
 use crate::news::News;
 use crate::notices::{Notice, Subscribers};
 use crate::obstacle::Obstacle;
-use crate::options::{ConstitutionHook, GuardianOptions, MarkHook};
+use crate::options::{ConstitutionHook, GuardianOptions, MarkHook, MarkLevels};
 use crate::pool_watch::PoolWatch;
 use crate::pools::{DOMAINS, Planned, Pool, PoolError, PoolRefusal, PoolSpec};
 use crate::quota::{Limits, bytes_of, pool_refusal};
@@ -32,7 +33,9 @@ pub(crate) struct Shared {
     pub(crate) quotas: Mutex<BTreeMap<String, Pool>>,
     /// Those that were planned, in the order of the plan.
     pub(crate) watched: Vec<Arc<PoolWatch>>,
-    rearm: f64,
+    /// The marks of the quota on tokens.
+    pub(crate) levels: Mutex<MarkLevels>,
+    pub(crate) rearm: f64,
     domains: [Option<Pool>; DOMAINS],
     has_domains: bool,
     pub(crate) rate_refused: AtomicU64,
@@ -99,6 +102,7 @@ impl Shared {
             pool,
             quotas: Mutex::new(pools),
             watched: watched.into_iter().map(PoolWatch::new).map(Arc::new).collect(),
+            levels: Mutex::new(options.levels()),
             rearm: options.rearm,
             has_domains: domains.iter().any(Option::is_some),
             domains,
@@ -230,6 +234,19 @@ impl Shared {
         drop(current);
         self.cleanup_changed.store(true, Ordering::Release);
         self.wake();
+    }
+
+    pub(crate) fn set_marks(&self, levels: MarkLevels) -> Result<(), GuardianError> {
+        levels.validate(self.rearm)?;
+        *lock(&self.levels) = levels;
+        self.cleanup_changed.store(true, Ordering::Release);
+        self.wake();
+        Ok(())
+    }
+
+    /// The same as the guardian's thread looks at them.
+    pub(crate) fn marks(&self) -> MarkFractions {
+        lock(&self.levels).fractions(self.rearm)
     }
 
     /// Puts limits, rates and marks of planned pools in force, all of them or none.

@@ -47,7 +47,7 @@ pub(crate) fn start(
     let marks = |watch: &Arc<PoolWatch>| Marks::new(watch.marks(), options.memory_interval);
     let mut watcher = Watcher {
         shared: Arc::clone(shared),
-        marks: Marks::new(options.marks(), options.memory_interval),
+        marks: Marks::new(shared.marks(), options.memory_interval),
         probe: Probe::open(options.allocator.clone(), options.memory_reader.clone()),
         pace: Pace::new(options.memory_interval),
         drift: Drift::new(options.drift_bound_bytes),
@@ -215,9 +215,7 @@ fn look(shared: &Shared, scope: Scope<'_>, marks: &mut Marks) {
         // After the level, which may be older than the change; and at each look, so that a cleanup which
         // begins below has seen the change and no second one comes of it.
         if scope.take_changed(shared) {
-            if let Scope::Pool(watch) = scope {
-                marks.change(watch.marks());
-            }
+            marks.change(scope.marks(shared));
             marks.arm_cleanup();
             continue;
         }

@@ -92,14 +92,14 @@ fn live_keys_are_in_force_at_once_and_others_are_named() {
     assert!(house.makes(5.0));
     let outcome = house.reload(
         "tracing.rate = 0.25\nguardian.constitution.weight_max = 1.0\nguardian.max_tokens = 3\n\
-         log.level = \"warn\"\nengine.domain = 2\nguardian.soft_mark = 0.5",
+         log.level = \"warn\"\nengine.domain = 2\nguardian.rearm = 0.1",
     );
     let (changed, waiting) = keys(&outcome);
     assert_eq!(
         changed,
         ["guardian.max_tokens", "guardian.constitution.weight_max", "tracing.rate", "log.level"]
     );
-    assert_eq!(waiting, ["engine.domain", "guardian.soft_mark"]);
+    assert_eq!(waiting, ["engine.domain", "guardian.rearm"]);
     let said = outcome.to_string();
     assert!(said.starts_with("4 changes in force, 2 changes not\n"), "{said}");
     assert!(said.contains("guardian.max_tokens = 3 (was 10000000)  # "), "{said}");
@@ -444,4 +444,36 @@ fn a_part_of_the_program_follows_with_the_stack_or_neither_does() {
     let outcome = reloader.reload(&stack, Cause::Asked);
     assert_eq!(keys(&outcome), (vec!["tracing.rate", "serve.max_body_mib"], vec![]));
     assert_eq!(*in_force.lock().unwrap(), "four");
+}
+
+#[test]
+fn marks_and_the_rate_of_the_quota_on_tokens_follow_their_file() {
+    let house = House::with("guardian.max_tokens = 1000");
+    let mut lane = house.stack.lane("maker").unwrap();
+    for _ in 0..600 {
+        lane.create(&TokenSpec::new().with_weight(0.5)).unwrap();
+    }
+    // What is in use stands above the new mark, and nothing more is made: the change itself is seen.
+    let lower = "guardian.max_tokens = 1000\nguardian.soft_mark = 0.4\nguardian.cleanup_mark = 0.5\n\
+                 guardian.cleanup_target = 0.3";
+    let outcome = house.reload(lower);
+    let keys_in_force = ["guardian.soft_mark", "guardian.cleanup_mark", "guardian.cleanup_target"];
+    assert_eq!(keys(&outcome), (keys_in_force.to_vec(), vec![]));
+    let begun = std::time::Instant::now();
+    while house.stack.store().len() > 300 {
+        assert!(begun.elapsed().as_secs() < 20, "{} tokens are left", house.stack.store().len());
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    assert_eq!(house.stack.store().len(), 300);
+
+    // Marks that contradict each other are a faulty file.
+    let wrong = house.reload(&lower.replace("cleanup_target = 0.3", "cleanup_target = 0.6"));
+    assert!(matches!(wrong, Outcome::Refused(_)), "{wrong}");
+
+    let rated = format!("{lower}\nguardian.rate_per_second = 1\nguardian.rate_burst = 2");
+    assert_eq!(keys(&house.reload(&rated)).1, Vec::<&str>::new());
+    let made = (0..5).filter(|_| lane.create(&TokenSpec::new().with_weight(0.5)).is_ok()).count();
+    assert!((2..=3).contains(&made), "{made} of 5 at one a second, two at once");
+    assert_eq!(keys(&house.reload(lower)).1, Vec::<&str>::new());
+    assert!((0..100).all(|_| lane.create(&TokenSpec::new().with_weight(0.5)).is_ok()), "no rate is left");
 }

@@ -145,11 +145,11 @@ section! {
         /// Bytes of live tokens, beyond which a token is refused.
         max_memory_bytes: u64 = 1_000_000_000, whole(64, MOST) => live;
         /// Share of a limit at which a warning is recorded.
-        soft_mark: f64 = 0.80, MARKS;
+        soft_mark: f64 = 0.80, MARKS => live;
         /// Share of a limit above which the cleanup starts; above `soft_mark`.
-        cleanup_mark: f64 = 0.95, MARKS;
+        cleanup_mark: f64 = 0.95, MARKS => live;
         /// Share of a limit that a cleanup brings use down to; below `cleanup_mark`.
-        cleanup_target: f64 = 0.80, MARKS;
+        cleanup_target: f64 = 0.80, MARKS => live;
         /// Share of a limit by which use must sink below a mark before that can be crossed again; below
         /// `soft_mark`.
         rearm: f64 = 0.05, MARKS;
@@ -161,9 +161,9 @@ section! {
         /// Which tokens a cleanup deletes first.
         cleanup_policy: CleanupPolicy = CleanupPolicy::LowestWeight;
         /// Tokens let in a second, beyond which a token is refused; 0 sets no rate.
-        rate_per_second: u64 = 0, whole(0, u32::MAX as u64);
+        rate_per_second: u64 = 0, whole(0, u32::MAX as u64) => live;
         /// Tokens let in at once after a pause, where there is a rate; at least one batch of a lane.
-        rate_burst: u64 = 100_000, whole(1, u32::MAX as u64);
+        rate_burst: u64 = 100_000, whole(1, u32::MAX as u64) => live;
         /// Milliseconds between two readings of the process's memory.
         memory_interval_ms: u64 = 100, whole(1, 60_000);
         /// Share of the control group's memory limit at which tokens that need new memory are refused,

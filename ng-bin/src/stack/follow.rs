@@ -57,7 +57,8 @@ impl Stack {
         let mut overruled = Vec::new();
         let bounds = keys!(before.guardian.constitution, after.guardian.constitution, "guardian.constitution":
             validation, strict, weight_min, weight_max, radius_min, radius_max, strength_min, strength_max);
-        let limits = keys!(before.guardian, after.guardian, "guardian": max_tokens, max_memory_bytes);
+        let limits = keys!(before.guardian, after.guardian, "guardian":
+            max_tokens, max_memory_bytes, soft_mark, cleanup_mark, cleanup_target, rate_per_second, rate_burst);
         let undo_bounds = self.follow_bounds(&bounds, after, &mut overruled)?;
         let undo_limits = match self.follow_limits(&limits, after, &mut overruled) {
             Ok(undo) => undo,
@@ -143,16 +144,25 @@ impl Stack {
             #[cfg(feature = "guardian")]
             AdmissionChoice::Built(guardian) => {
                 let section = &after.guardian;
-                let limits = ng_guardian::Limits {
-                    max_tokens: section.max_tokens,
-                    max_memory_bytes: section.max_memory_bytes,
+                let failed = |error: ng_guardian::GuardianError| StackError::layer("guardian")(error.into());
+                let old = (guardian.limits(), guardian.marks(), guardian.tokens().rate());
+                // They were in force a moment ago, so they are taken.
+                let undo = move || {
+                    let _ = guardian.set_limits(old.0);
+                    let _ = guardian.set_marks(old.1);
+                    let _ = guardian.tokens().set_rate(old.2);
                 };
-                let old = guardian.limits();
-                guardian.set_limits(limits).map_err(|error| StackError::layer("guardian")(error.into()))?;
-                Ok(Box::new(move || {
-                    // They were in force a moment ago.
-                    let _ = guardian.set_limits(old);
-                }))
+                guardian.set_marks(super::guardian::marks(section)).map_err(failed)?;
+                if let Err(error) = guardian.set_limits(super::guardian::limits(section)) {
+                    undo();
+                    return Err(failed(error));
+                }
+                let rate = super::guardian::rate(section.rate_per_second, section.rate_burst);
+                if let Err(error) = guardian.tokens().set_rate(rate) {
+                    undo();
+                    return Err(StackError::layer("guardian")(error.into()));
+                }
+                Ok(Box::new(undo))
             }
         }
     }

@@ -8,13 +8,15 @@ use std::time::Duration;
 use ng_core::TokenStore;
 use ng_core::events::EventRecorder;
 #[cfg(feature = "guardian")]
-use ng_guardian::{Constitution, Guardian, GuardianOptions, Limits};
+use ng_guardian::{Constitution, Guardian, GuardianOptions, Limits, MarkLevels, RateLimit};
 
 use super::StackError;
 #[cfg(not(feature = "guardian"))]
 use super::build::missing;
 use super::choice::AdmissionChoice;
 use super::decree::Decrees;
+#[cfg(feature = "guardian")]
+use crate::config::GuardianConfig;
 use crate::config::StackConfig;
 
 #[cfg(feature = "guardian")]
@@ -26,14 +28,14 @@ pub(super) fn open(
 ) -> Result<AdmissionChoice, StackError> {
     let section = &config.guardian;
     let failed = StackError::layer("guardian");
-    let limits = Limits { max_tokens: section.max_tokens, max_memory_bytes: section.max_memory_bytes };
+    let MarkLevels { soft_mark, cleanup_mark, cleanup_target } = marks(section);
     let guardian = Guardian::start(GuardianOptions {
-        limits,
+        limits: limits(section),
         pools: section.named.iter().map(pool_spec).collect(),
-        soft_mark: section.soft_mark,
-        cleanup_mark: section.cleanup_mark,
+        soft_mark,
+        cleanup_mark,
         rearm: section.rearm,
-        cleanup_target: section.cleanup_target,
+        cleanup_target,
         max_lease: section.max_lease,
         present: present(config, store),
         memory_interval: Duration::from_millis(section.memory_interval_ms),
@@ -47,14 +49,29 @@ pub(super) fn open(
         memory_rearm: section.memory_rearm,
         cdna: section.cdna_dir.clone(),
         on_constitution: Some(decree_what_it_says(Arc::clone(decrees))),
-        rate: u32::try_from(section.rate_per_second).ok().filter(|rate| *rate > 0).map(|per_second| {
-            let burst = u32::try_from(section.rate_burst).unwrap_or(u32::MAX);
-            ng_guardian::RateLimit { per_second, burst }
-        }),
+        rate: rate(section.rate_per_second, section.rate_burst),
         ..GuardianOptions::default()
     })
     .map_err(|error| failed(error.into()))?;
     Ok(AdmissionChoice::Built(Arc::new(guardian)))
+}
+
+#[cfg(feature = "guardian")]
+pub(super) const fn limits(section: &GuardianConfig) -> Limits {
+    Limits { max_tokens: section.max_tokens, max_memory_bytes: section.max_memory_bytes }
+}
+
+#[cfg(feature = "guardian")]
+pub(super) const fn marks(section: &GuardianConfig) -> MarkLevels {
+    let GuardianConfig { soft_mark, cleanup_mark, cleanup_target, .. } = *section;
+    MarkLevels { soft_mark, cleanup_mark, cleanup_target }
+}
+
+/// 0 a second sets no rate.
+#[cfg(feature = "guardian")]
+pub(super) fn rate(per_second: u64, burst: u64) -> Option<RateLimit> {
+    let per_second = u32::try_from(per_second).ok().filter(|rate| *rate > 0)?;
+    Some(RateLimit { per_second, burst: u32::try_from(burst).unwrap_or(u32::MAX) })
 }
 
 /// What recovery found, which is in use already, even where it is more than a limit allows now.
@@ -75,17 +92,13 @@ fn present(config: &StackConfig, store: &TokenStore) -> Vec<(u8, u64)> {
 /// What the configuration says of a named quota.
 #[cfg(feature = "guardian")]
 pub(super) fn pool_spec(quota: &crate::config::QuotaConfig) -> ng_guardian::PoolSpec {
-    let rate = u32::try_from(quota.rate_per_second).ok().filter(|rate| *rate > 0);
     ng_guardian::PoolSpec {
         name: quota.name.clone(),
         parent: quota.parent.clone(),
         options: ng_guardian::PoolOptions {
             limit: quota.limit,
             max_lease: quota.max_lease,
-            rate: rate.map(|per_second| ng_guardian::RateLimit {
-                per_second,
-                burst: u32::try_from(quota.rate_burst).unwrap_or(u32::MAX),
-            }),
+            rate: rate(quota.rate_per_second, quota.rate_burst),
         },
         domain: quota.domain,
         soft_mark: (quota.soft_mark > 0.0).then_some(quota.soft_mark),
