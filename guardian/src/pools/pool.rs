@@ -316,10 +316,7 @@ impl Pool {
     /// Puts a rate in force that lets something through.
     fn apply_rate(&self, rate: Option<RateLimit>) {
         let Some(own) = self.inner.rates.first() else { return };
-        // In this order a holder that comes to the cold path finds the rate there.
-        if own.set(rate) {
-            self.inner.leases.set_rated(rate.is_some());
-        }
+        own.set(rate, |rated| self.inner.leases.set_rated(rated));
     }
 
     /// The rate in force, its own and not one of the pools above.

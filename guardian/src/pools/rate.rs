@@ -4,6 +4,7 @@
 //! at a number that says whether it did.
 
 use super::refusal::PoolRefusal;
+use crate::shared::lock;
 use governor::clock::Clock;
 use governor::middleware::NoOpMiddleware;
 use governor::nanos::Nanos;
@@ -12,7 +13,7 @@ use governor::{Quota, RateLimiter};
 use std::fmt;
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// A rate.
@@ -50,26 +51,27 @@ impl RateSlot {
         Arc::new(Self { pool: pool.to_owned(), in_force: Mutex::default(), changes: AtomicU64::new(0) })
     }
 
-    /// The rate from now on. One that is in force already goes on; another begins as after a pause.
-    /// `false`, and nothing has changed, if it lets nothing through.
-    pub(crate) fn set(&self, rate: Option<RateLimit>) -> bool {
-        let mut in_force = self.in_force.lock().unwrap_or_else(PoisonError::into_inner);
+    /// The rate from now on: `rated` is told whether there is one, once holders find it here. One that is in
+    /// force already goes on; another begins as after a pause. Nothing changes if it lets nothing through.
+    pub(crate) fn set(&self, rate: Option<RateLimit>, rated: impl FnOnce(bool)) {
+        let mut in_force = lock(&self.in_force);
         if in_force.as_ref().map(|limiter| limiter.rate) == rate {
-            return true;
+            return;
         }
         let limiter = rate.map(|rate| Limiter::new(&self.pool, rate));
         if matches!(limiter, Some(None)) {
-            return false;
+            return;
         }
         *in_force = limiter.flatten().map(Arc::new);
-        // Within the lock, so that who sees the new number reads the new rate.
+        // Both within the lock: who sees the new number reads the new rate, and of two who change it the
+        // later one has the last word everywhere.
         self.changes.fetch_add(1, Ordering::Release);
-        true
+        rated(rate.is_some());
     }
 
     /// The rate in force.
     pub(crate) fn rate(&self) -> Option<RateLimit> {
-        self.in_force.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(|limiter| limiter.rate)
+        lock(&self.in_force).as_ref().map(|limiter| limiter.rate)
     }
 }
 
@@ -95,7 +97,7 @@ impl Rates {
     pub(crate) fn check(&mut self, n: u64) -> Result<(), PoolRefusal> {
         for seen in &mut self.0 {
             if seen.slot.changes.load(Ordering::Acquire) != seen.changes {
-                let in_force = seen.slot.in_force.lock().unwrap_or_else(PoisonError::into_inner);
+                let in_force = lock(&seen.slot.in_force);
                 seen.changes = seen.slot.changes.load(Ordering::Relaxed);
                 seen.limiter.clone_from(&in_force);
             }
