@@ -7,10 +7,7 @@ use ng_core::clock::precise_unix_ns;
 use ng_core::sampling::{Decision, Outcome, Priority, Reason, SamplerLane, SpanContext};
 use rand::{RngExt, rngs::SmallRng};
 
-use super::{
-    countdown::Skips,
-    sampler::{Shared, Tally},
-};
+use super::{countdown::Skips, sampler::Shared, tally::Tally};
 
 /// How much more often than usual a [`Priority::High`] operation is sampled.
 const HIGH: f64 = 10.0;

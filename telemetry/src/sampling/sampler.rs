@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
-use ng_core::sampling::{Reason, SamplerLane, SamplerStats, SpanSampler};
+use ng_core::sampling::{SamplerLane, SamplerStats, SpanSampler};
 use rand::{SeedableRng, rngs::SmallRng};
 
 use super::{
@@ -13,12 +13,11 @@ use super::{
     counts::Counts,
     gate::Gate,
     limiter::Limiter,
+    operation::{Operation, Rate},
     rules::{Rule, RuleAction, RuleError},
+    tally::{Tallies, Tally},
 };
-use crate::{
-    owned::OwnedCell,
-    roster::{Fold, Roster},
-};
+use crate::roster::Roster;
 
 /// A sampling rate that is none.
 #[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
@@ -69,141 +68,7 @@ pub enum SamplerError {
     Thread(#[source] std::io::Error),
 }
 
-/// What one lane counts. Written at each operation, so no other lane's may lie beside it.
-#[derive(Debug)]
-#[repr(align(128))]
-pub(crate) struct Tally {
-    /// Operations that passed the lane's gate.
-    gated: OwnedCell,
-    by_reason: [OwnedCell; Reason::ALL.len()],
-    failed: OwnedCell,
-    operations: OwnedCell,
-    limited: OwnedCell,
-}
-
-impl Tally {
-    fn new() -> Self {
-        Self {
-            gated: OwnedCell::new(),
-            by_reason: std::array::from_fn(|_| OwnedCell::new()),
-            failed: OwnedCell::new(),
-            operations: OwnedCell::new(),
-            limited: OwnedCell::new(),
-        }
-    }
-
-    /// Counts a sampled operation. Only the owner may call it, as the following ones.
-    #[inline]
-    pub(crate) fn sampled(&self, reason: Reason) {
-        self.by_reason[reason as usize].add(1);
-    }
-
-    /// Operations that passed the gate so far, to the owner itself.
-    #[inline(always)]
-    pub(crate) fn gated(&self) -> u64 {
-        self.gated.own()
-    }
-
-    /// As many have passed it now.
-    #[inline(always)]
-    pub(crate) fn set_gated(&self, operations: u64) {
-        self.gated.set(operations);
-    }
-
-    /// Counts a failed one.
-    #[inline]
-    pub(crate) fn failed(&self) {
-        self.failed.add(1);
-    }
-
-    /// Counts operations decided on.
-    #[inline]
-    pub(crate) fn passed(&self, operations: u64) {
-        self.operations.add(operations);
-    }
-
-    /// Counts one that the limit left unsampled.
-    pub(crate) fn limited(&self) {
-        self.limited.add(1);
-    }
-}
-
-/// What all lanes counted.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Tallies {
-    by_reason: [u64; Reason::ALL.len()],
-    failed: u64,
-    /// Without those that [`Counts`] has.
-    operations: u64,
-    limited: u64,
-}
-
-impl Fold for Tally {
-    type Totals = Tallies;
-
-    fn fold_into(&self, totals: &mut Tallies) {
-        for (total, cell) in totals.by_reason.iter_mut().zip(&self.by_reason) {
-            *total += cell.get();
-        }
-        totals.failed += self.failed.get();
-        totals.operations =
-            totals.operations.wrapping_add(self.operations.get()).wrapping_add(self.gated.get());
-        totals.limited += self.limited.get();
-    }
-}
-
-/// What the lanes of a sampler share. The rate has its cache lines to itself: each lane reads it
-/// at each operation, and nothing that is written often may lie beside it.
-#[derive(Debug)]
-#[repr(align(128))]
-pub(crate) struct Rate(AtomicU64);
-
-impl Rate {
-    fn new(rate: f64) -> Self {
-        Self(AtomicU64::new(rate.to_bits()))
-    }
-
-    /// The rate's bits: what a lane compares.
-    #[inline(always)]
-    pub(crate) fn bits(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-
-    fn set(&self, rate: f64) {
-        self.0.store(rate.to_bits(), Ordering::Relaxed);
-    }
-}
-
-/// An operation by its name.
-#[derive(Debug)]
-pub(crate) struct Operation {
-    name: Box<str>,
-    action: Option<RuleAction>,
-    /// In force.
-    pub(crate) rate: Rate,
-    /// Told by lanes, if anybody asks.
-    operations: AtomicU64,
-    /// Whether a controller asks.
-    is_asked: bool,
-    average: Mutex<Average>,
-}
-
-impl Operation {
-    /// Why it is sampled when its countdown says so.
-    pub(crate) const fn reason(&self) -> Reason {
-        if self.action.is_some() { Reason::Rule } else { Reason::Rate }
-    }
-
-    /// So many of it were passed over, or sampled.
-    #[inline]
-    pub(crate) fn passed(&self, operations: u64) {
-        if self.is_asked {
-            self.operations.fetch_add(operations, Ordering::Relaxed);
-        }
-    }
-}
-
-/// See [`Rate`].
+/// What the lanes of a sampler share.
 #[derive(Debug)]
 pub(crate) struct Shared {
     /// In force for operations without a name or a rule.
@@ -258,18 +123,9 @@ impl Shared {
         if let Some(operation) = known.iter().find(|operation| *operation.name == *name) {
             return operation;
         }
-        let make = |name: &str, action| -> &'static Operation {
-            let rate = Rate::new(self.rate_of(action, None));
-            // Kept for good: lanes hold it without counting references. There are at most
-            // MAX_OPERATIONS and one.
-            Box::leak(Box::new(Operation {
-                name: name.into(),
-                action,
-                rate,
-                operations: AtomicU64::new(0),
-                is_asked: self.needs_controller(),
-                average: Mutex::default(),
-            }))
+        // There are at most MAX_OPERATIONS and one.
+        let make = |name: &str, action| {
+            Operation::leak(name, action, self.rate_of(action, None), self.needs_controller())
         };
         if known.len() >= MAX_OPERATIONS {
             return self.others.get_or_init(|| make("_others", None));
@@ -316,7 +172,7 @@ impl Shared {
         let unnamed = per_second(&self.average, totals.operations);
         set(&self.rate, self.rate_of(None, unnamed));
         for operation in operations.into_iter().chain(others) {
-            let seen = per_second(&operation.average, operation.operations.load(Ordering::Relaxed));
+            let seen = per_second(&operation.average, operation.told());
             set(&operation.rate, self.rate_of(operation.action, seen));
         }
         if changed {
@@ -491,6 +347,8 @@ impl SpanSampler for Sampler {
 
 #[cfg(all(test, not(loom)))]
 mod tests {
+    use ng_core::sampling::Reason;
+
     use super::*;
 
     #[test]
