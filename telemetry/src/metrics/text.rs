@@ -38,7 +38,7 @@ pub(crate) fn shown_labels(labels: &[(String, String)]) -> String {
 }
 
 /// The labels that [`shown_labels`] has shown.
-#[cfg(any(feature = "otlp", test))]
+#[cfg(any(feature = "otlp", all(test, not(loom))))]
 pub(crate) fn read_labels(shown: &str) -> Vec<(String, String)> {
     let mut labels = Vec::new();
     let mut rest = shown;

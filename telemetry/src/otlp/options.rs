@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use percent_encoding::percent_decode_str;
+
 /// How requests travel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Protocol {
@@ -102,26 +104,8 @@ fn parse_headers(text: &str) -> Vec<(String, String)> {
     let trimmed = pairs.map(|(name, value)| (name.trim(), value.trim()));
     trimmed
         .filter(|(name, value)| !name.is_empty() && !value.is_empty())
-        .map(|(name, value)| (name.to_owned(), decoded(value).unwrap_or_else(|| value.to_owned())))
+        .map(|(name, value)| (name.to_owned(), percent_decode_str(value).decode_utf8_lossy().into_owned()))
         .collect()
-}
-
-/// Without percent-encoding; `None` if that is broken.
-fn decoded(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&byte, after)) = rest.split_first() {
-        rest = after;
-        if byte == b'%' {
-            let (digits, after) = rest.split_at_checked(2)?;
-            rest = after;
-            let digit = |byte: u8| char::from(byte).to_digit(16);
-            bytes.push(u8::try_from(digit(digits[0])? * 16 + digit(digits[1])?).ok()?);
-        } else {
-            bytes.push(byte);
-        }
-    }
-    String::from_utf8(bytes).ok()
 }
 
 /// An address without the name and password before its `@`.
