@@ -52,12 +52,16 @@ async fn speak(
     stream: impl AsyncRead + AsyncWrite + Unpin,
     mut stop: watch::Receiver<bool>,
 ) {
-    let config = service.terms().config.clone();
-    let stream = Stalls::new(stream, Duration::from_millis(config.write_timeout_ms));
+    // An open connection keeps its patience, and not the secrets that it began with.
+    let (for_writes, for_heads) = {
+        let config = &service.terms().config;
+        (Duration::from_millis(config.write_timeout_ms), Duration::from_millis(config.header_timeout_ms))
+    };
+    let stream = Stalls::new(stream, for_writes);
     let answering = service_fn(|request| async { Ok::<_, Infallible>(answer(service, door, request).await) });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(Duration::from_millis(config.header_timeout_ms))
+        .header_read_timeout(for_heads)
         .max_headers(MOST_HEADERS)
         .max_buf_size(BUFFER)
         // Who shuts down its writing side may still read.
