@@ -1,5 +1,5 @@
-//! From its section of the configuration to a guardian: limits, named quotas, what recovery found, and
-//! what the constitution says of other layers.
+//! From its section of the configuration to a guardian, and to one that runs when the section changes: limits,
+//! named quotas, what recovery found, and what the constitution says of other layers.
 
 use std::sync::Arc;
 #[cfg(feature = "guardian")]
@@ -8,16 +8,18 @@ use std::time::Duration;
 use ng_core::TokenStore;
 use ng_core::events::EventRecorder;
 #[cfg(feature = "guardian")]
-use ng_guardian::{Constitution, Guardian, GuardianOptions, Limits, MarkLevels, RateLimit};
+use ng_guardian::{
+    Constitution, Guardian, GuardianError, GuardianOptions, Limits, MarkLevels, PoolError, RateLimit,
+};
 
 use super::StackError;
 #[cfg(not(feature = "guardian"))]
 use super::build::missing;
 use super::choice::AdmissionChoice;
 use super::decree::Decrees;
-#[cfg(feature = "guardian")]
-use crate::config::GuardianConfig;
 use crate::config::StackConfig;
+#[cfg(feature = "guardian")]
+use crate::config::{ConstitutionConfig, GuardianConfig};
 
 #[cfg(feature = "guardian")]
 pub(super) fn open(
@@ -39,10 +41,7 @@ pub(super) fn open(
         max_lease: section.max_lease,
         present: present(config, store),
         memory_interval: Duration::from_millis(section.memory_interval_ms),
-        constitution: super::follow::bounded(
-            &section.constitution,
-            Constitution { version: 1, ..Constitution::default() },
-        ),
+        constitution: bounded(&section.constitution, Constitution { version: 1, ..Constitution::default() }),
         events: Some(events),
         drift_bound_bytes: section.drift_bound_bytes,
         memory_mark: section.memory_mark,
@@ -72,6 +71,78 @@ pub(super) const fn marks(section: &GuardianConfig) -> MarkLevels {
 pub(super) fn rate(per_second: u64, burst: u64) -> Option<RateLimit> {
     let per_second = u32::try_from(per_second).ok().filter(|rate| *rate > 0)?;
     Some(RateLimit { per_second, burst: u32::try_from(burst).unwrap_or(u32::MAX) })
+}
+
+/// In what a section of the configuration differs from the one in force, of all that a running guardian
+/// follows.
+#[cfg(feature = "guardian")]
+pub(super) struct Changes {
+    /// The bounds on a token.
+    pub(super) bounds: bool,
+    /// Limits, marks and the rate of the quota on tokens.
+    pub(super) limits: bool,
+    /// Quotas by name, as they are then.
+    pub(super) quotas: Vec<ng_guardian::PoolSpec>,
+}
+
+#[cfg(feature = "guardian")]
+impl Changes {
+    /// All of them, or none.
+    pub(super) fn put_in_force(
+        &self,
+        guardian: &Guardian,
+        section: &GuardianConfig,
+    ) -> Result<(), StackError> {
+        let constitution = guardian.constitution();
+        let before = (guardian.limits(), guardian.marks(), guardian.tokens().rate());
+        self.try_all(guardian, section).inspect_err(|_| {
+            // What was in force a moment ago is taken.
+            let version = guardian.constitution().version;
+            if version != constitution.version {
+                let again = Constitution { version: version + 1, ..constitution.clone() };
+                let _ = guardian.set_constitution(again);
+            }
+            let _ = guardian.set_limits(before.0);
+            let _ = guardian.set_marks(before.1);
+            let _ = guardian.tokens().set_rate(before.2);
+        })
+    }
+
+    fn try_all(&self, guardian: &Guardian, section: &GuardianConfig) -> Result<(), StackError> {
+        if self.bounds {
+            let now = guardian.constitution();
+            let next = bounded(&section.constitution, Constitution { version: now.version + 1, ..now });
+            let failed = StackError::layer("guardian.constitution");
+            guardian.set_constitution(next).map_err(|error| failed(error.into()))?;
+        }
+        let failed = |error: GuardianError| StackError::layer("guardian")(error.into());
+        let refused = |error: PoolError| StackError::layer("guardian")(error.into());
+        if self.limits {
+            guardian.set_marks(marks(section)).map_err(failed)?;
+            guardian.set_limits(limits(section)).map_err(failed)?;
+            let rate = rate(section.rate_per_second, section.rate_burst);
+            guardian.tokens().set_rate(rate).map_err(refused)?;
+        }
+        if !self.quotas.is_empty() {
+            guardian.change_pools(&self.quotas).map_err(refused)?;
+        }
+        Ok(())
+    }
+}
+
+/// The bounds of the configuration, and everything else as it is.
+#[cfg(feature = "guardian")]
+fn bounded(bounds: &ConstitutionConfig, rest: Constitution) -> Constitution {
+    #[expect(clippy::cast_possible_truncation, reason = "a weight is an f32, and so are its bounds")]
+    let range = |min: f64, max: f64| min as f32..=max as f32;
+    Constitution {
+        weight: range(bounds.weight_min, bounds.weight_max),
+        radius: range(bounds.radius_min, bounds.radius_max),
+        strength: range(bounds.strength_min, bounds.strength_max),
+        validation: bounds.validation,
+        strict: bounds.strict,
+        ..rest
+    }
 }
 
 /// What recovery found, which is in use already, even where it is more than a limit allows now.
