@@ -6,8 +6,8 @@
 use ng_core::events::{Event, EventKind, EventLane, EventRecorder, NoRecorder, RecorderStats};
 use ng_core::lane::BatchReport;
 use ng_core::{TokenSpec, TokenStore};
-use ng_stack::Stack;
 use ng_stack::config::{BlackboxKind, GuardianKind, Loader, MetricsKind, StackConfig, TracingKind, WalKind};
+use ng_stack::{Stack, StackLane};
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -142,6 +142,18 @@ fn run_and_kill(dir: &Path, round: u64, of_tenants: bool) {
     child.wait().unwrap();
 }
 
+/// Makes tokens until one is refused: how many.
+fn fill(lane: &mut StackLane) -> u64 {
+    let (mut report, mut made) = (BatchReport::default(), 0);
+    loop {
+        lane.create_batch(&[TokenSpec::new(); 1_000], &mut report);
+        made += report.made() as u64;
+        if report.made() < 1_000 {
+            return made;
+        }
+    }
+}
+
 #[test]
 fn a_kill_in_the_middle_of_a_cleanup_leaves_quota_log_and_store_agreed() {
     let mut in_the_middle = 0;
@@ -158,14 +170,7 @@ fn a_kill_in_the_middle_of_a_cleanup_leaves_quota_log_and_store_agreed() {
         assert_eq!(tokens, alone.iter().collect::<Vec<_>>(), "round {round}: the log says it twice alike");
         assert_eq!(stack.admission().stats().used, tokens.len() as u64, "round {round}");
         let mut lane = stack.lane("after").unwrap();
-        let (mut report, mut made) = (BatchReport::default(), 0);
-        loop {
-            lane.create_batch(&[TokenSpec::new(); 1_000], &mut report);
-            made += report.made() as u64;
-            if report.made() < 1_000 {
-                break;
-            }
-        }
+        let made = fill(&mut lane);
         assert_eq!(made + tokens.len() as u64, LIMIT, "round {round}: exact to the token");
         assert_eq!(stack.store().len(), LIMIT);
         drop(lane);
@@ -191,14 +196,7 @@ fn a_kill_in_the_middle_of_a_pools_cleanup_leaves_its_quota_log_and_store_agreed
         in_the_middle += u64::from(deleted > 0 && of(1) > TARGET);
         assert_eq!(stack.admission().stats().used, of(1) + BETA, "round {round}");
         let mut lane = stack.lane_in(1, "after").unwrap();
-        let (mut report, mut made) = (BatchReport::default(), 0);
-        loop {
-            lane.create_batch(&[TokenSpec::new(); 1_000], &mut report);
-            made += report.made() as u64;
-            if report.made() < 1_000 {
-                break;
-            }
-        }
+        let made = fill(&mut lane);
         assert_eq!(made + of(1), LIMIT, "round {round}: exact to the token");
         stack.lane_in(2, "beta").unwrap().create(&TokenSpec::new()).unwrap_err();
         assert_eq!(stack.store().len(), LIMIT + BETA);
