@@ -1,5 +1,6 @@
-//! SIGTERM and SIGINT while a command fills a log: what was appended becomes durable, the log is
-//! closed, and the process ends with 128 and the signal's number. A second signal ends it at once.
+//! SIGTERM and SIGINT while a command is at work: what it must not leave undone is done (a log closed, so
+//! that what was appended is durable; a folder removed), and the process ends with 128 and the signal's
+//! number. A second signal ends it at once.
 //!
 //! A thread waits for them, since the command's own may stand in a read for as long as nothing comes.
 
@@ -10,10 +11,6 @@ use std::time::Duration;
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
-
-use super::output::say;
-use crate::stack::Stack;
-use crate::stack::choice::WalChoice;
 
 /// Between two looks whether a signal came.
 const LOOK: Duration = Duration::from_millis(20);
@@ -26,8 +23,8 @@ pub(super) struct Ending {
 }
 
 impl Ending {
-    /// Begins to watch. `patience` is what the disk gets to make durable what was appended.
-    pub(super) fn watch(stack: &Stack, patience: Duration) -> io::Result<Self> {
+    /// Begins to watch. `last` is told the name of the signal, and is the last thing that is done.
+    pub(super) fn watch(last: impl FnOnce(&str) + Send + 'static) -> io::Result<Self> {
         let ending = Self { came: Arc::default(), over: Arc::default() };
         let armed = Arc::new(AtomicBool::new(false));
         for signal in [SIGTERM, SIGINT] {
@@ -36,13 +33,15 @@ impl Ending {
             flag::register(signal, Arc::clone(&armed))?;
             flag::register_usize(signal, Arc::clone(&ending.came), signal.unsigned_abs() as usize)?;
         }
-        let (came, over, wal) = (Arc::clone(&ending.came), Arc::clone(&ending.over), stack.wal_choice());
+        let (came, over) = (Arc::clone(&ending.came), Arc::clone(&ending.over));
         std::thread::Builder::new().name("ng-ending".to_owned()).spawn(move || {
             while !over.load(Ordering::Relaxed) {
-                match came.load(Ordering::Relaxed) {
-                    0 => std::thread::sleep(LOOK),
-                    signal => end(&wal, signal, patience),
+                let signal = came.load(Ordering::Relaxed);
+                if signal != 0 {
+                    last(if signal == SIGINT.unsigned_abs() as usize { "SIGINT" } else { "SIGTERM" });
+                    std::process::exit(128 + i32::try_from(signal).unwrap_or(0));
                 }
+                std::thread::sleep(LOOK);
             }
         })?;
         Ok(ending)
@@ -61,15 +60,4 @@ impl Drop for Ending {
         self.stay_if_asked_to_end();
         self.over.store(true, Ordering::Relaxed);
     }
-}
-
-fn end(wal: &WalChoice, signal: usize, patience: Duration) -> ! {
-    let name = if signal == SIGINT.unsigned_abs() as usize { "SIGINT" } else { "SIGTERM" };
-    let closed = wal.shared().close(patience);
-    let durable = wal.shared().stats().durable_records;
-    match closed {
-        Ok(()) => say(format_args!("ng: {name}: the log is closed, {durable} records are durable")),
-        Err(error) => say(format_args!("ng: {name}: {durable} records are durable; {error}")),
-    }
-    std::process::exit(128 + i32::try_from(signal).unwrap_or(0))
 }

@@ -7,13 +7,14 @@ use ng_core::TokenSpec;
 use ng_core::lane::{BatchReport, CreateError};
 
 use super::ending::Ending;
-use super::output::{print, write_json};
+use super::output::{print, say, write_json};
 use super::{EX_IOERR, EX_USAGE, Failure, load};
 use crate::config::EX_CONFIG;
 use crate::ingest::{
     Format, Ingest, IngestError, Intake, Mapping, NoProgress, Options, Progress, Rejects, Source, Stderr,
     Stopped, Summary, Verdicts,
 };
+use crate::stack::choice::WalChoice;
 use crate::stack::{Stack, StackLane};
 
 /// How long the end of a run waits for the disk.
@@ -107,6 +108,16 @@ impl Intake for Taker<'_> {
     }
 }
 
+/// What was appended becomes durable, and the log is closed.
+fn close(wal: &WalChoice, signal: &str) {
+    let closed = wal.shared().close(PATIENCE);
+    let durable = wal.shared().stats().durable_records;
+    match closed {
+        Ok(()) => say(format_args!("ng: {signal}: the log is closed, {durable} records are durable")),
+        Err(error) => say(format_args!("ng: {signal}: {durable} records are durable; {error}")),
+    }
+}
+
 pub(super) fn run(args: &Args) -> Result<u8, Failure> {
     let format = args.format.as_deref().map(|name| match name {
         "csv" => Format::Csv,
@@ -134,7 +145,8 @@ pub(super) fn run(args: &Args) -> Result<u8, Failure> {
     let stack = Stack::builder().config(config).build()?;
     #[cfg(feature = "telemetry")]
     super::logs::attach(&stack)?;
-    let ending = Ending::watch(&stack, PATIENCE).map_err(|error| Failure::io(&error))?;
+    let wal = stack.wal_choice();
+    let ending = Ending::watch(move |signal| close(&wal, signal)).map_err(|error| Failure::io(&error))?;
     let before = stack.wal().stats();
     let lane = stack.lane("ingest")?;
     let acknowledge = args.acknowledge;

@@ -3,8 +3,10 @@
 mod progress;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use super::output::{print, write_json};
+use super::ending::Ending;
+use super::output::{print, say, write_json};
 use super::{EX_IOERR, EX_USAGE, Failure, load};
 use crate::stress::{Death, LAYERS, Options, StressError, child, run as stress, write_table};
 
@@ -74,7 +76,12 @@ pub(super) fn run(args: &Args) -> Result<u8, Failure> {
         layers,
         config: load(args.config.as_ref())?.config,
     };
-    let report = progress::shown(|stage| stress(&options, stage)).map_err(failure)?;
+    let folder = options.folder();
+    let ending =
+        Ending::watch(move |signal| clear_away(&folder, signal)).map_err(|error| Failure::io(&error))?;
+    let report = progress::shown(|stage| stress(&options, stage));
+    drop(ending);
+    let report = report.map_err(failure)?;
     if let Some(to) = &args.json {
         write_json(&report, to)?;
     }
@@ -88,6 +95,22 @@ pub(super) fn run(args: &Args) -> Result<u8, Failure> {
     let lost = report.recovery.lost_acknowledged + report.recovery.mismatched;
     let inexact = report.quota.false_refusals + report.quota.overshoot;
     Ok(u8::from(lost + inexact > 0 || args.budget && !report.within_budget()))
+}
+
+/// Removes what a run that is ended by a signal has written, which may be gigabytes. Its threads go on until
+/// the process ends, so a new file may come up meanwhile.
+fn clear_away(folder: &Path, signal: &str) {
+    let mut removed = std::fs::remove_dir_all(folder);
+    for _ in 0..20 {
+        if !folder.exists() {
+            return say(format_args!("ng: {signal}: {} is removed", folder.display()));
+        }
+        std::thread::sleep(Duration::from_millis(10));
+        removed = std::fs::remove_dir_all(folder);
+    }
+    if let Err(error) = removed {
+        say(format_args!("ng: {signal}: remove {} by hand: {error}", folder.display()));
+    }
 }
 
 fn failure(error: StressError) -> Failure {

@@ -84,12 +84,20 @@ impl StressError {
     }
 }
 
+impl Options {
+    /// Where this process keeps what it writes meanwhile, below [`dir`](Self::dir); gone afterwards.
+    #[must_use]
+    pub fn folder(&self) -> PathBuf {
+        self.dir.join(format!("ng-stress-{}", std::process::id()))
+    }
+}
+
 /// Runs it all. `progress` hears what begins.
 ///
 /// # Errors
 /// See [`StressError`].
 pub fn run(options: &Options, progress: &mut dyn FnMut(&str)) -> Result<Report, StressError> {
-    let dir = options.dir.join(format!("ng-stress-{}", std::process::id()));
+    let dir = options.folder();
     std::fs::create_dir_all(&dir).map_err(StressError::io(format!("create {}", dir.display())))?;
     let options = Options { dir: dir.clone(), ..options.clone() };
     let report = run_in(&options, progress);

@@ -1,5 +1,5 @@
-//! `ng ingest` that is asked to end: everything made is durable, the log is closed, and the exit code
-//! names the signal.
+//! Commands that are asked to end, and the exit code that names the signal: after `ng ingest` everything
+//! made is durable and the log is closed, after `ng stress` its folder is gone.
 #![cfg(all(target_os = "linux", feature = "cli", feature = "wal"))]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on fails")]
 
@@ -137,4 +137,30 @@ fn an_ingest_at_work_ends_by_a_signal_and_what_it_says_is_durable_is_there_in_or
 fn threads(child: &Child) -> Vec<String> {
     let Ok(tasks) = std::fs::read_dir(format!("/proc/{}/task", child.id())) else { return Vec::new() };
     tasks.flatten().filter_map(|task| std::fs::read_to_string(task.path().join("comm")).ok()).collect()
+}
+
+#[test]
+fn a_stress_that_is_ended_by_a_signal_leaves_nothing_behind() {
+    for (signal, code) in [("INT", 130), ("TERM", 143)] {
+        let dir = tempfile::tempdir().unwrap();
+        let work = dir.path().join("work");
+        std::fs::create_dir(&work).unwrap();
+        let mut command = ng(dir.path());
+        command.args(["stress", "--quick", "--dir", "work"]).env_remove("NG_WAL__INTERVAL_MS");
+        let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let in_it = || {
+            let folders = std::fs::read_dir(&work).unwrap().flatten().map(|folder| folder.path());
+            folders.filter_map(|folder| std::fs::read_dir(folder).ok()).flatten().count()
+        };
+        let began = std::time::Instant::now();
+        while in_it() == 0 {
+            assert!(began.elapsed().as_secs() < 30, "it writes nothing");
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        send(&child, signal);
+        let (said, ended) = ended(child);
+        assert_eq!(ended, Some(code), "{said}");
+        assert!(said.contains(&format!("ng: SIG{signal}: work/ng-stress-")), "{said}");
+        assert_eq!(std::fs::read_dir(&work).unwrap().count(), 0, "{said}");
+    }
 }
